@@ -1,0 +1,25 @@
+# `make reproduce` and `make test` do everything, from a machine that has Python 3.11 and nothing else of ours.
+PYTHON ?= python3.11
+BIN = .venv/bin
+
+.PHONY: reproduce test env readme clean
+
+reproduce: env
+	$(BIN)/resvit_reproduce
+
+test: env
+	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --timing
+	$(BIN)/python -m pytest -q tests
+
+env: .venv/installed
+
+.venv/installed: settings.ini setup.py constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+readme: env
+	$(BIN)/resvit_readme
+
+clean:
+	rm -rf .venv out
