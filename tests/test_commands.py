@@ -1,0 +1,97 @@
+"The commands as a user meets them: as processes, with exit status, output and files."
+import json, os, re, subprocess, sys
+from html.parser import HTMLParser
+from pathlib import Path
+import pytest
+from resvit_nb.runs import read_record
+
+ROOT = Path(__file__).parent.parent
+
+def run(command, *options, cwd=ROOT, **env):
+    env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'} | env
+    return subprocess.run([Path(sys.executable).with_name(command), *map(str, options)], cwd=cwd, env=env, capture_output=True, text=True)
+
+BAD = [
+    ('resvit_reproduce', ('--profile', 'big'), "profile 'big': expected one of smoke, quick, paper"),
+    ('resvit_reproduce', ('--profile', 'paper', '--data_dir', 'nowhere'), 'data_dir nowhere: folder or archive missing'),
+    ('resvit_reproduce', ('--only', 'cats'), "only 'cats': expected one of dropout"),
+    ('resvit_reproduce', ('--seeds', 'two'), "argument --seeds: invalid int value: 'two'"),
+    ('resvit_train', ('--drop', '1'), 'drop 1.0: expected a rate of at least 0 and below 1'),
+    ('resvit_train', ('--dropout', '0.5'), 'unrecognized arguments: --dropout 0.5'),
+    ('resvit_data', ('--data', 'bird_dog_reptile', '--data_dir', 'nowhere'), 'nowhere: folder missing: expected train_data.csv'),
+]
+
+@pytest.mark.parametrize('command, options, message', BAD, ids=[f'{c} {o[0]}' for c, o, _ in BAD])
+def test_bad_input_is_one_line_and_writes_nothing(command, options, message, tmp_path):
+    where = {'resvit_data': ('--sheet', tmp_path/'out/s.png'), 'resvit_train': ('--results', tmp_path/'out'), 'resvit_reproduce': ('--out', tmp_path/'out')}[command]
+    done = run(command, *options, *where, RESVIT_CACHE=str(tmp_path/'cache'))
+    assert done.returncode == 1 and done.stdout == ''
+    assert done.stderr.count('\n') == 1 and message in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+def test_missing_record_and_no_data_is_one_line(tmp_path):
+    done = run('resvit_reproduce', '--profile', 'paper', '--out', tmp_path/'out', '--results', tmp_path/'results')
+    assert done.returncode == 1 and list(tmp_path.iterdir()) == []
+    assert done.stderr == "resvit_reproduce: error: 03_dropout.ipynb: data 'bird_dog_reptile' is read from disk: expected its folder as data_dir\n"
+
+def test_outside_a_copy_of_the_repository(tmp_path):
+    done = run('resvit_reproduce', cwd=tmp_path)
+    assert done.returncode == 1 and 'not inside a copy of the repository' in done.stderr
+
+
+class Links(HTMLParser):
+    def __init__(self, text): self.ids, self.links = set(), []; super().__init__(); self.feed(text)
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.ids |= {attrs.get('id')}
+        self.links += [attrs[a] for a in ('href', 'src') if attrs.get(a)]
+
+@pytest.fixture(scope='module')
+def smoke(tmp_path_factory):
+    "The folder of a smoke reproduction with two seeds, and what the command printed"
+    folder = tmp_path_factory.mktemp('smoke')
+    done = run('resvit_reproduce', '--profile', 'smoke', '--seeds', 2, '--out', folder/'out', '--results', folder/'results', RESVIT_CACHE=str(folder/'cache'))
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+def test_reproduce_trains_every_run_once(smoke):
+    folder, printed = smoke
+    records = [read_record(p) for p in (folder/'results').glob('*.json')]
+    assert sorted((r.config.target, r.config.drop, r.config.seed) for r in records) == [(t, d, s) for t in ('subclass', 'superclass') for d in (.2, .5, .8) for s in (0, 1)]
+    stamps = {p: p.stat().st_mtime_ns for p in (folder/'results').iterdir()}
+    again = run('resvit_reproduce', '--profile', 'smoke', '--seeds', 2, '--only', 'dropout', '--out', folder/'again', '--results', folder/'results', RESVIT_CACHE=str(folder/'cache'))
+    assert again.returncode == 0 and 'epoch 1/1' in printed and 'epoch 1/1' not in again.stdout
+    assert {p: p.stat().st_mtime_ns for p in (folder/'results').iterdir()} == stamps
+
+def test_terminal_and_page_show_the_numbers_of_the_records(smoke):
+    folder, printed = smoke
+    records = [read_record(p) for p in (folder/'results').glob('*.json')]
+    page = (folder/'out/site/experiments/dropout.html').read_text()
+    for target in ('superclass', 'subclass'):
+        for drop in (.2, .5, .8):
+            of = [r.test['accuracy'] for r in records if (r.config.target, r.config.drop) == (target, drop)]
+            assert re.search(rf'{target.capitalize()} accuracy +{drop} +[\d.]+ +{sum(of)/2:.3f} ', printed)
+            assert f'{sum(of)/2:.3f}' in page
+    assert re.search(r'site: .*index.html\ndone in \d+ s\n$', printed)
+    assert 'its numbers mean nothing' in page
+
+def test_site_has_no_broken_link_and_no_path_of_this_machine(smoke):
+    site = smoke[0]/'out/site'
+    pages = {p: Links(p.read_text()) for p in site.rglob('*.html')}
+    assert {'index.html', 'dropout.html', 'data.html', 'resnet.html'} <= {p.name for p in pages}
+    broken = []
+    for page, parsed in pages.items():
+        for link in parsed.links:
+            path, _, anchor = link.partition('#')
+            if re.match(r'[a-z]+:|//', link): continue
+            to = page if not path else site/path.lstrip('/') if path.startswith('/') else (page.parent/path).resolve()
+            if to.is_dir(): to = to/'index.html'
+            if not to.exists() or (anchor and to in pages and anchor not in pages[to].ids): broken.append(f'{page.name}: {link}')
+    assert broken == []
+    assert [p.name for p in pages if str(smoke[0]) in p.read_text() or str(ROOT) in p.read_text()] == []
+
+def test_a_table_row_leads_to_its_record(smoke):
+    page = smoke[0]/'out/site/experiments/dropout.html'
+    links = [link for link in Links(page.read_text()).links if 'results/' in link]
+    assert len(links) == 24
+    for link in links: assert json.loads((page.parent/link).read_text())['config']['resolution'] == 16

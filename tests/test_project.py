@@ -1,0 +1,80 @@
+"What must hold of the repository as a whole; the notebooks test what they define."
+import configparser, filecmp, json, re, shutil, subprocess, sys
+from pathlib import Path
+import nbformat, pytest
+from resvit_nb.reproduce import experiments, find_parameters, readme
+from resvit_nb.runs import read_record
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
+TEXT = {'.py', '.md', '.ipynb', '.ini', '.yml', '.yaml', '.json', '.txt', '.css', ''}
+
+
+@pytest.fixture
+def copy(tmp_path):
+    "A copy of what nbdev's commands read and write"
+    for name in ('nbs', 'resvit_nb'): shutil.copytree(ROOT/name, tmp_path/name, symlinks=True, ignore=shutil.ignore_patterns('__pycache__', '.ipynb_checkpoints'))
+    for name in ('settings.ini', '_quarto.yml'): shutil.copy(ROOT/name, tmp_path)
+    return tmp_path
+
+def nbdev(command, folder):
+    subprocess.run([Path(sys.executable).with_name(command)], cwd=folder, check=True, env={'PATH': '/usr/bin:/bin', 'HOME': str(folder)})
+
+def test_export_leaves_no_difference(copy):
+    nbdev('nbdev_export', copy)
+    made, kept = sorted((copy/'resvit_nb').glob('*.py')), sorted((ROOT/'resvit_nb').glob('*.py'))
+    assert [p.name for p in made] == [p.name for p in kept]
+    assert [p.name for p, q in zip(made, kept) if p.read_text() != q.read_text()] == []
+
+def test_every_module_comes_from_a_notebook():
+    exported = {re.search(r'#\| default_exp (\w+)', p.read_text())[1] for p in NOTEBOOKS if 'default_exp' in p.read_text()}
+    assert exported == {p.stem for p in (ROOT/'resvit_nb').glob('[!_]*.py')}
+
+def test_notebooks_are_clean_and_keep_their_tags(copy):
+    nbdev('nbdev_clean', copy)
+    assert [p.name for p in NOTEBOOKS if (copy/p.relative_to(ROOT)).read_text() != p.read_text()] == []
+    for name, path in experiments(copy).items(): assert set(find_parameters(nbformat.read(path, 4), name)) == {'profile', 'seeds', 'data_dir', 'results'}
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_form(path):
+    nb = json.loads(path.read_text())
+    code = [c for c in nb['cells'] if c['cell_type'] == 'code']
+    assert [c['id'] for c in nb['cells'] if isinstance(c['source'], str)] == [], 'Quarto drops the newlines of a source that is one string'
+    assert [c['id'] for c in code if len(c['source']) > 25] == [], 'library cells have 25 lines at most'
+    assert [c['id'] for c in code for o in c['outputs'] if o['output_type'] == 'error'] == []
+    pictures = [c for c in code if any('image/png' in o.get('data', {}) for o in c['outputs'])]
+    assert [c['id'] for c in pictures if '#| fig-alt:' not in ''.join(c['source'])] == [], 'a picture needs a text for those who cannot see it'
+
+def test_readme_is_made_from_the_home_page():
+    assert (ROOT/'README.md').read_text() == readme(nbformat.read(ROOT/'nbs/index.ipynb', 4)), 'run `make readme`'
+
+def test_readme_names_the_test_command_that_ci_runs():
+    assert 'make test' in (ROOT/'README.md').read_text() and re.search(r'^make test$', (ROOT/'.ci/run').read_text(), re.M)
+
+def test_no_path_of_a_machine_in_the_repository():
+    files = subprocess.run(['git', 'ls-files'], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    files = [ROOT/f for f in files if Path(f).suffix in TEXT] or NOTEBOOKS
+    found = [f'{p.name}: {m}' for p in files if p.is_file() and not p.is_symlink() for m in re.findall(r'/(?:work|root|home|Users|site-packages)/[\w.-]+', p.read_text())]
+    assert found == []
+
+def test_site_settings_stand_in_one_place():
+    assert (ROOT/'nbs/_quarto.yml').is_symlink() and (ROOT/'nbs/_quarto.yml').resolve() == ROOT/'_quarto.yml'
+
+def test_pins_are_in_settings_and_constraints_satisfy_them():
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+    settings = configparser.ConfigParser(delimiters=['='])
+    settings.read(ROOT/'settings.ini')
+    pinned = dict(line.split('==') for line in (ROOT/'constraints.txt').read_text().splitlines() if '==' in line)
+    pinned = {canonicalize_name(k): v for k, v in pinned.items()}
+    wanted = [Requirement(r) for r in settings['DEFAULT']['requirements'].split()]
+    assert {'fastcore', 'execnb', 'ghapi', 'plum-dispatch', 'fastprogress'} <= {r.name for r in wanted}
+    assert [str(r) for r in wanted if pinned[canonicalize_name(r.name)] not in r.specifier] == []
+
+@pytest.mark.parametrize('path', sorted((ROOT/'results').glob('*.json')), ids=lambda p: p.stem)
+def test_published_record(path):
+    record = read_record(path)
+    assert len(record.epochs) == record.config.epochs and len(record.images['index']) == record.data['test']
+
+def test_no_array_file_without_a_record():
+    assert [p.name for p in (ROOT/'results').glob('*.npz') if not p.with_suffix('.json').exists()] == []
