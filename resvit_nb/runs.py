@@ -8,8 +8,8 @@ __all__ = ['MODELS', 'ALLOWED', 'SMALLEST', 'PROFILES', 'SCHEMA', 'RunConfig', '
            'write_atomically', 'digest', 'write_record', 'parse_record', 'read_record', 'run', 'brief', 'run_all',
            'resvit_train']
 
-# %% ../nbs/05_runs.ipynb #e0237a93
-import hashlib,importlib.metadata,json,os,platform,time
+# %% ../nbs/05_runs.ipynb #95902f20
+import gc,hashlib,importlib.metadata,json,os,platform,time
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -79,11 +79,11 @@ class Profile:
         "The run on `target` with the given changes"
         return replace(self.base, target=check_target(target), **{'epochs':self.epochs[target], **changes})
 
-# %% ../nbs/05_runs.ipynb #1009c4f7
+# %% ../nbs/05_runs.ipynb #3166e922
 PROFILES = dict(
     smoke=Profile(RunConfig(resolution=16, image_size=16, width=8), dict(superclass=1, subclass=1), 1, 'a test of the machinery on generated images; its numbers mean nothing'),
     quick=Profile(RunConfig(width=16), dict(superclass=6, subclass=10), 1, 'a first look on generated images with a narrow network; not the reproduction'),
-    paper=Profile(RunConfig(data='bird_dog_reptile'), dict(superclass=10, subclass=15), 3, 'the reproduction: real photographs, the full ResNet-50, the epochs of the paper'))
+    paper=Profile(RunConfig(data='bird_dog_reptile'), dict(superclass=10, subclass=15), 3, "the reproduction: the course's images, the full ResNet-50, the epochs of the paper"))
 
 def find_profile(name:str) -> Profile:
     "The profile of that name"
@@ -140,13 +140,14 @@ def data_facts(data:HierarchicalImages, target:str, split:dict) -> dict:
     "What a record says of its data"
     return dict(name=data.name, fingerprint=data.fingerprint, classes=len(data.names(target)), **{part:len(index) for part,index in split.items()})
 
-# %% ../nbs/05_runs.ipynb #05b70a16
+# %% ../nbs/05_runs.ipynb #1a22d297
 def train(
     config:RunConfig,           # What to run
     data:HierarchicalImages,    # The images that `config` names
     label:str='training',       # What the progress bar says
 ) -> Record:
     "Train and test; nothing is written"
+    gc.collect()    # a Learner and its callbacks refer to each other: the last run's may still be here
     started,start = datetime.now(timezone.utc),time.perf_counter()
     split = stratified_split(data, config.split_seed)
     set_seed(config.seed, reproducible=True)
