@@ -126,32 +126,34 @@ def setup(
             f"Recipe {listed(c.recipe for c in c)}: {listed(r.recipe for r in records)}, batch size {listed(c.batch_size for c in c)}; epochs {epochs}; "
             f"{listed(r.precision for r in records)}; seeds {listed(sorted({c.seed for c in c}))}.")
 
-# %% ../nbs/06_paper.ipynb #b221fd99
+# %% ../nbs/06_paper.ipynb #7e447f1c
 @dataclass
 class Table:
     "A data frame of strings with a caption: Markdown on a page, plain text in a terminal"
     frame:pd.DataFrame   # What to show
     caption:str          # One line under or above it
     align:str            # 'l' or 'r' for each column
+    @property
+    def plain(self) -> pd.DataFrame: return self.frame.replace(r'\[(.*?)\]\(.*?\)', r'\1', regex=True)    # without links
     def _repr_markdown_(self):
-        rule = [dict(l=':--', r='--:')[a] for a in self.align]
+        widths = [max(map(len, [name, *column]))+1 for name,column in self.plain.items()]    # a long table's column widths go by its rule
+        rule = [':'+'-'*w if a=='l' else '-'*w+':' for a,w in zip(self.align, widths)]
         lines = ['| '+' | '.join(row)+' |' for row in [self.frame.columns, rule, *self.frame.values]]
         return '\n'.join(lines) + f'\n\n: {self.caption}'
-    def __repr__(self):
-        plain = self.frame.replace(r'\[(.*?)\]\(.*?\)', r'\1', regex=True)
-        return f'{plain.to_string(index=False)}\n\n{self.caption}'
+    def __repr__(self): return f'{self.plain.to_string(index=False)}\n\n{self.caption}'
 
-# %% ../nbs/06_paper.ipynb #db5ebfc8
+# %% ../nbs/06_paper.ipynb #9abefab4
 def comparison_table(
     comparison:pd.DataFrame,  # From `compare`
     caption:str,              # What it shows; `setup` for the circumstances
     name:str,                 # What a setting is, for the column's head
+    records:str='../results', # Where the records are, seen from the page
 ) -> Table:
     "Paper | ours, one row per score and setting, each linked to its records"
     rows = []
     for r in comparison.itertuples():
         rows.append({'':f'{r.target.capitalize()} {r.metric}', name:r.setting, 'paper':'' if np.isnan(r.paper) else f'{r.paper:.4f}', 'ours':f'{r.mean:.3f}',
-                     '95% interval':f'{r.low:.3f} to {r.high:.3f}', 'run by seed':' '.join(f'[{s}](../results/{i}.json)' for s,i in zip(r.seeds, r.run_ids))})
+                     '95% interval':f'{r.low:.3f} to {r.high:.3f}', 'run by seed':' '.join(f'[{s}]({records}/{i}.json)' for s,i in zip(r.seeds, r.run_ids))})
     return Table(pd.DataFrame(rows), caption, 'lrrrll')
 
 # %% ../nbs/06_paper.ipynb #fff52e9b
@@ -162,18 +164,18 @@ def reading(
     "An interval of a difference of accuracies in words"
     return 'more accurate' if low>0 else 'less accurate' if high<0 else 'no difference seen'
 
-# %% ../nbs/06_paper.ipynb #54e6faa5
+# %% ../nbs/06_paper.ipynb #af167eec
 def difference_table(
     found:pd.DataFrame,   # From `differences`
     baseline:str,         # The setting that the others are compared with
     name:str,             # What a setting is, for the column's head
 ) -> Table:
     "Differences of accuracy in percentage points, with intervals, and in words"
-    rows = [{'':f'{d.target.capitalize()} accuracy', name:f'{d.setting} against {baseline}', 'difference in points':f'{100*d.mean:+.1f}',
+    rows = [{'':f'{d.target.capitalize()} accuracy', name:f'{d.setting} against {baseline}', 'points':f'{100*d.mean:+.1f}',
              '95% interval':f'{100*d.low:+.1f} to {100*d.high:+.1f}', 'in words':reading(d.low, d.high)} for d in found.itertuples()]
     seeds = found.seeds.min()
     scope = f'over {seeds} seeds' if seeds>1 else 'one seed, so of these networks and not of the settings'
-    return Table(pd.DataFrame(rows), f'Differences in accuracy, paired by image and seed, {scope}.', 'llrll')
+    return Table(pd.DataFrame(rows), f'Differences in accuracy in percentage points, paired by image and seed, {scope}.', 'llrll')
 
 # %% ../nbs/06_paper.ipynb #8303369f
 COLOURS = ['#0072B2', '#E69F00', '#009E73', '#CC79A7']

@@ -194,10 +194,10 @@ def resvit_reproduce(
     build_site(root, out/'notebooks', results, out/'site')
     print(f"site: {out/'site/index.html'}\ndone in {time.time()-start:.0f} s")
 
-# %% ../nbs/07_reproduce.ipynb #6cfbb985
+# %% ../nbs/07_reproduce.ipynb #885cbf80
 def cell_markdown(cell) -> str:
     "A cell as Markdown: its prose, or its code without options, then its output; nothing if it is hidden"
-    if cell.cell_type=='markdown': return re.sub(r'(\]\()(?!https?:|#)', r'\1nbs/', cell.source)    # links, seen from the repository's top
+    if cell.cell_type=='markdown': return re.sub(r'(\]\()(?!https?:|#)', r'\1nbs/', cell.source)    # links, seen from the top
     options = re.findall(r'^#\| *(.*)$', cell.source, re.M)
     if 'hide' in options: return ''
     code = re.sub(r'^#\|.*\n', '', cell.source, flags=re.M)
