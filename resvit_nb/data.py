@@ -10,7 +10,7 @@ __all__ = ['TARGETS', 'CACHE_VERSION', 'SOURCES', 'PARTS', 'InputError', 'consol
            'stratified_split', 'Subset', 'BatchLoader', 'LabelNames', 'BicubicResize', 'image_loaders', 'describe',
            'resvit_data']
 
-# %% ../nbs/00_data.ipynb #e2a26a03
+# %% ../nbs/00_data.ipynb #cab13096
 import csv,functools,hashlib,io,json,os,sys,tarfile,tempfile,warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from fastcore.script import anno_parser
 from fastcore.xdg import xdg_cache_home
 from PIL import Image, ImageOps, UnidentifiedImageError
 warnings.filterwarnings('ignore', '`torch.jit.script` is deprecated', FutureWarning)   # fastai 2.8 uses it on import
+warnings.filterwarnings('ignore', 'IProgress not found')                                # widgets, which we do not use
 from fastai.torch_core import TensorCategory, TensorImage, default_device
 from fastai.vision.core import imagenet_stats
 from fastai.vision.data import DataLoaders, TfmdDL
