@@ -6,12 +6,13 @@
 __all__ = ['PRECISIONS', 'RECIPES', 'choose_precision', 'autocast_forward', 'EpochLog', 'Progress', 'Recipe', 'find_recipe',
            'image_learner', 'score_images', 'calibration_error', 'summarise', 'evaluate']
 
-# %% ../nbs/04_learner.ipynb #f41214f3
+# %% ../nbs/04_learner.ipynb #fe165f10
 import sys,time
 from .data import DataLoaders, InputError
 from dataclasses import dataclass
 from functools import partial
 import numpy as np, torch, torch.nn.functional as F
+import fastai.vision.learner   # tells show_results how to draw images
 from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
