@@ -6,9 +6,9 @@
 __all__ = ['PRECISIONS', 'RECIPES', 'choose_precision', 'autocast_forward', 'EpochLog', 'Progress', 'Recipe', 'find_recipe',
            'image_learner', 'score_images', 'calibration_error', 'summarise', 'evaluate']
 
-# %% ../nbs/04_learner.ipynb #fe165f10
+# %% ../nbs/04_learner.ipynb #70847c82
 import sys,time
-from .data import DataLoaders, InputError
+from .data import DataLoaders, check_one_of
 from dataclasses import dataclass
 from functools import partial
 import numpy as np, torch, torch.nn.functional as F
@@ -24,7 +24,7 @@ from sklearn.metrics import f1_score
 from torch import nn
 from tqdm import tqdm
 
-# %% ../nbs/04_learner.ipynb #4cee42f2
+# %% ../nbs/04_learner.ipynb #15da35f1
 PRECISIONS = ('auto', 'bf16', 'float32')
 
 def choose_precision(
@@ -32,8 +32,7 @@ def choose_precision(
     device=torch.device('cpu'),  # Where the model runs
 ) -> str:                        # 'bf16' or 'float32'
     "The precision of matrix products on `device`"
-    if precision not in PRECISIONS: raise InputError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
-    if precision!='auto': return precision
+    if check_one_of('precision', precision, PRECISIONS)!='auto': return precision
     if device.type=='cuda': return 'bf16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'float32'
     gains = device.type=='cpu' and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return 'bf16' if gains else 'float32'
@@ -97,22 +96,20 @@ class Progress(Callback):
         if self.bar.disable: print(f"{self.label}: epoch {done}/{self.n_epoch}, {scores} (loss, accuracy), {row['images_per_second']:.0f} images/s, {left:.0f} s left", flush=True)
     def after_fit(self): self.bar.close()
 
-# %% ../nbs/04_learner.ipynb #10e017ed
+# %% ../nbs/04_learner.ipynb #169d412b
 @dataclass(frozen=True)
 class Recipe:
     "How a model is trained"
     description: str    # One line for tables
     opt_func: callable  # Makes the optimizer from parameters and `lr`
-    lr: float           # Learning rate
-    fit: callable       # Function of (learner, epochs, lr) that trains
+    lr: float           # Learning rate, constant
 
 RECIPES = {'keras-default': Recipe('Adam, learning rate 0.001, constant, no weight decay',
-    partial(OptimWrapper, opt=torch.optim.Adam, eps=1e-7, fused=True), 1e-3, Learner.fit)}
+    partial(OptimWrapper, opt=torch.optim.Adam, eps=1e-7, fused=True), 1e-3)}
 
 def find_recipe(name:str) -> Recipe:
     "The recipe of that name"
-    if name not in RECIPES: raise InputError(f"recipe {name!r}: expected one of {', '.join(RECIPES)}")
-    return RECIPES[name]
+    return RECIPES[check_one_of('recipe', name, RECIPES)]
 
 # %% ../nbs/04_learner.ipynb #ae77cc20
 def image_learner(

@@ -7,14 +7,14 @@ __all__ = ['project_root', 'experiments', 'results_folder', 'find_parameters', '
            'rename_pages', 'link_within', 'math_to_mathml', 'make_offline', 'render', 'build_site', 'tables',
            'check_request', 'resvit_reproduce', 'cell_markdown', 'readme', 'resvit_readme']
 
-# %% ../nbs/07_reproduce.ipynb #95300f78
+# %% ../nbs/07_reproduce.ipynb #d0b0f6f3
 import ast,html,os,re,shutil,subprocess,sys,tempfile,time
 from pathlib import Path
 import nbformat, papermill
 from latex2mathml.converter import convert
 from nbdev.clean import clean_nb
 from nbdev.config import get_config
-from .data import InputError, console_script
+from .data import InputError, check_one_of, console_script
 from .runs import find_profile, write_atomically
 
 # %% ../nbs/07_reproduce.ipynb #41ec828b
@@ -159,7 +159,7 @@ def tables(path:Path) -> list:
     cells = [c for c in nbformat.read(path, 4).cells if 'table' in c.metadata.get('tags', [])]
     return [o.text if o.output_type=='stream' else o.data['text/plain'] for c in cells for o in c.outputs]
 
-# %% ../nbs/07_reproduce.ipynb #1ec9fd1d
+# %% ../nbs/07_reproduce.ipynb #3c18c886
 def check_request(profile, seeds, data_dir, only, known):
     "`InputError` for the first option that cannot be"
     find_profile(profile)
@@ -167,7 +167,7 @@ def check_request(profile, seeds, data_dir, only, known):
     if data_dir is not None and find_profile(profile).base.data=='fractals':
         raise InputError(f'data_dir {data_dir}: profile {profile} draws its images: expected no data_dir, or profile paper')
     if data_dir is not None and not Path(data_dir).exists(): raise InputError(f'data_dir {data_dir}: folder or archive missing')
-    if only is not None and only not in known: raise InputError(f"only {only!r}: expected one of {', '.join(known)}")
+    if only is not None: check_one_of('only', only, known)
 
 # %% ../nbs/07_reproduce.ipynb #68c18f00
 @console_script

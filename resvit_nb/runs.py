@@ -8,15 +8,15 @@ __all__ = ['MODELS', 'ALLOWED', 'SMALLEST', 'PROFILES', 'SCHEMA', 'RunConfig', '
            'write_atomically', 'digest', 'write_record', 'parse_record', 'read_record', 'run', 'brief', 'run_all',
            'resvit_train']
 
-# %% ../nbs/05_runs.ipynb #95902f20
+# %% ../nbs/05_runs.ipynb #435c4845
 import gc,hashlib,importlib.metadata,json,os,platform,time
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
 import numpy as np, psutil, torch
-from fastai.torch_core import default_device, set_seed
+from fastai.torch_core import set_seed
 from fastcore.meta import delegates
-from .data import HierarchicalImages, InputError, SOURCES, TARGETS, check_target, console_script, image_loaders, load_data, stratified_split
+from .data import HierarchicalImages, InputError, SOURCES, TARGETS, check_one_of, check_target, console_script, image_loaders, load_data, stratified_split
 from .learner import PRECISIONS, RECIPES, choose_precision, evaluate, find_recipe, image_learner, summarise
 from .resnet import resnet50
 
@@ -41,7 +41,7 @@ class RunConfig:
     seed:int = 0                    # Initialisation, order of images, dropout
     def __post_init__(self): check_config(self)
 
-# %% ../nbs/05_runs.ipynb #c44b89df
+# %% ../nbs/05_runs.ipynb #a9550962
 ALLOWED = dict(data=SOURCES, target=TARGETS, model=MODELS, recipe=RECIPES, precision=PRECISIONS)
 SMALLEST = dict(resolution=8, image_size=8, width=1, epochs=1, batch_size=2, split_seed=0, seed=0)
 
@@ -49,8 +49,7 @@ def check_config(config:RunConfig):
     "`InputError` for the first field whose type or value is not allowed"
     for f in fields(config):
         value = getattr(config, f.name)
-        if f.name in ALLOWED and value not in ALLOWED[f.name]:
-            raise InputError(f"{f.name} {value!r}: expected one of {', '.join(ALLOWED[f.name])}")
+        if f.name in ALLOWED: check_one_of(f.name, value, ALLOWED[f.name])
         if f.name in SMALLEST and (type(value) is not int or value<SMALLEST[f.name]):
             raise InputError(f'{f.name} {value!r}: expected an integer of at least {SMALLEST[f.name]}')
     if type(config.drop) not in (int,float) or not 0<=config.drop<1:
@@ -79,7 +78,7 @@ class Profile:
         "The run on `target` with the given changes"
         return replace(self.base, target=check_target(target), **{'epochs':self.epochs[target], **changes})
 
-# %% ../nbs/05_runs.ipynb #3166e922
+# %% ../nbs/05_runs.ipynb #1a75497f
 PROFILES = dict(
     smoke=Profile(RunConfig(resolution=16, image_size=16, width=8), dict(superclass=1, subclass=1), 1, 'a test of the machinery on generated images; its numbers mean nothing'),
     quick=Profile(RunConfig(width=16), dict(superclass=6, subclass=10), 1, 'a first look on generated images with a narrow network; not the reproduction'),
@@ -87,8 +86,7 @@ PROFILES = dict(
 
 def find_profile(name:str) -> Profile:
     "The profile of that name"
-    if name not in PROFILES: raise InputError(f"profile {name!r}: expected one of {', '.join(PROFILES)}")
-    return PROFILES[name]
+    return PROFILES[check_one_of('profile', name, PROFILES)]
 
 # %% ../nbs/05_runs.ipynb #46a23ae4
 SCHEMA = 1   # Of the record on disk
