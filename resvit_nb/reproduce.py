@@ -5,17 +5,18 @@
 # %% auto #0
 __all__ = ['project_root', 'experiments', 'results_folder', 'find_parameters', 'check_parameters', 'execute', 'stage', 'process',
            'rename_pages', 'link_within', 'math_to_mathml', 'make_offline', 'render', 'build_site', 'tables',
-           'check_request', 'resvit_reproduce', 'cell_markdown', 'readme', 'resvit_readme']
+           'check_request', 'plans_of', 'make_pages', 'resvit_reproduce', 'cell_markdown', 'readme', 'resvit_readme']
 
-# %% ../nbs/07_reproduce.ipynb #d0b0f6f3
+# %% ../nbs/07_reproduce.ipynb #87dcc8df
 import ast,html,os,re,shutil,subprocess,sys,tempfile,time
 from pathlib import Path
 import nbformat, papermill
 from latex2mathml.converter import convert
 from nbdev.clean import clean_nb
 from nbdev.config import get_config
-from .data import InputError, check_one_of, console_script
-from .runs import find_profile, write_atomically
+from .data import InputError, check_one_of, console_script, write_atomically
+from .protocol import EXPERIMENTS, carry_out, make_plan
+from .runs import find_profile
 
 # %% ../nbs/07_reproduce.ipynb #41ec828b
 def project_root(start:str|Path='.') -> Path:
@@ -159,52 +160,73 @@ def tables(path:Path) -> list:
     cells = [c for c in nbformat.read(path, 4).cells if 'table' in c.metadata.get('tags', [])]
     return [o.text if o.output_type=='stream' else o.data['text/plain'] for c in cells for o in c.outputs]
 
-# %% ../nbs/07_reproduce.ipynb #3c18c886
-def check_request(profile, seeds, data_dir, only, known):
+# %% ../nbs/07_reproduce.ipynb #c8818d2d
+def check_request(profile, dataset, data_dir, pretrain_dir, only, known, jobs):
     "`InputError` for the first option that cannot be"
-    find_profile(profile)
-    if seeds is not None and seeds<1: raise InputError(f'seeds {seeds}: expected at least 1')
-    if data_dir is not None and find_profile(profile).base.data=='fractals':
-        raise InputError(f'data_dir {data_dir}: profile {profile} draws its images: expected no data_dir, or profile paper')
-    if data_dir is not None and not Path(data_dir).exists(): raise InputError(f'data_dir {data_dir}: folder or archive missing')
+    if (data_dir or pretrain_dir) and find_profile(profile, dataset).base.data=='fractals':
+        raise InputError(f'data_dir {data_dir or pretrain_dir}: profile {profile} draws its images: expected no data_dir and no pretrain_dir, or profile paper')
+    for name,path in (('data_dir',data_dir), ('pretrain_dir',pretrain_dir)):
+        if path is not None and not Path(path).exists(): raise InputError(f'{name} {path}: folder or archive missing')
     if only is not None: check_one_of('only', only, known)
+    if jobs is not None and jobs<1: raise InputError(f'jobs {jobs}: expected at least 1')
 
-# %% ../nbs/07_reproduce.ipynb #68c18f00
+def plans_of(
+    only:str|None,   # Name of a page of `nbs/experiments`; `None`: all of them
+    *args,           # For `make_plan`, after the experiment
+) -> list:
+    "The plans whose runs some pages need"
+    names = {'hierarchy':['vit']}.get(only, [only] if only in EXPERIMENTS else EXPERIMENTS)
+    return [make_plan(name, *args) for name in names]
+
+# %% ../nbs/07_reproduce.ipynb #891b6f53
+def make_pages(root:Path, chosen:dict, parameters:dict, out:Path):
+    "Execute notebooks into `out/notebooks` and print their tables"
+    for name,path in chosen.items():
+        print(f'{name}: {os.path.relpath(path)}', flush=True)
+        execute(path, parameters, out/'notebooks'/path.name)
+        for table in tables(out/'notebooks'/path.name): print(f'\n{table}\n')
+    print('site: nbdev prepares the pages, then', 'Quarto' if shutil.which('quarto') else 'smalldocs', 'renders them', flush=True)
+    build_site(root, out/'notebooks', Path(parameters['results']), out/'site')
+    print(f"site: {out/'site/index.html'}")
+
+# %% ../nbs/07_reproduce.ipynb #15b65db7
 @console_script
 def resvit_reproduce(
-    profile:str='quick',   # Size: smoke, quick or paper
-    data_dir:str=None,     # Folder of the images, for the profile paper
-    only:str=None,         # Name of a single experiment, such as dropout
-    seeds:int=None,        # Repetitions of every run [the profile's]
-    out:str=None,          # Folder for executed notebooks and the site [out/PROFILE]
-    results:str=None,      # Folder of records [results for paper, else out/PROFILE/results]
+    profile:str='quick',         # Size: smoke, quick or paper
+    dataset:str=None,            # cifar100: the public twin of the profile paper
+    weights:str='pre-training',  # What "pre-trained" is: pre-training (a run of this project) or imagenet (timm's, needs a network)
+    resolution:int=None,         # Native size of the images in pixels, 8 to 64 [the profile's]
+    data_dir:str=None,           # Folder of the images, for the profile paper; without it, stored records only
+    pretrain_dir:str=None,       # Folder or archive of the images for pre-training, likewise
+    only:str=None,               # Name of a single experiment, such as dropout
+    seeds:int=None,              # Repetitions of every run [the profile's]
+    jobs:int=None,               # Trainings at a time [one a core]
+    out:str=None,                # Folder for executed notebooks and the site [out/PROFILE]
+    results:str=None,            # Folder of records [results for paper, else out/PROFILE/results]
 ):
     "Run the experiments of the paper and make the site"
     start,root = time.time(),project_root()
     chosen = experiments(root)
-    check_request(profile, seeds, data_dir, only, chosen)
-    out = Path(out or os.path.relpath(root/'out'/profile))
-    results = results_folder(profile, results)
-    parameters = dict(profile=profile, seeds=seeds, data_dir=data_dir, results=str(results))
-    for name in [only] if only else chosen:
-        print(f'{name}: {os.path.relpath(chosen[name])}, profile {profile}', flush=True)
-        execute(chosen[name], parameters, out/'notebooks'/chosen[name].name)
-        for table in tables(out/'notebooks'/chosen[name].name): print(f'\n{table}\n')
-    print('site: nbdev prepares the pages, then', 'Quarto' if shutil.which('quarto') else 'smalldocs', 'renders them', flush=True)
-    build_site(root, out/'notebooks', results, out/'site')
-    print(f"site: {out/'site/index.html'}\ndone in {time.time()-start:.0f} s")
+    plans = plans_of(only, profile, dataset, weights, resolution, seeds)
+    check_request(profile, dataset, data_dir, pretrain_dir, only, chosen, jobs)
+    out,results = Path(out or os.path.relpath(root/'out'/profile)),results_folder(profile, results)
+    carry_out(plans, results, data_dir, pretrain_dir, jobs)
+    parameters = dict(profile=profile, dataset=dataset, weights=weights, resolution=resolution, seeds=seeds, data_dir=data_dir, pretrain_dir=pretrain_dir, results=str(results), jobs=jobs)
+    make_pages(root, {only: chosen[only]} if only else chosen, parameters, out)
+    print(f'done in {time.time()-start:.0f} s')
 
-# %% ../nbs/07_reproduce.ipynb #885cbf80
+# %% ../nbs/07_reproduce.ipynb #ef4bcd6e
 def cell_markdown(cell) -> str:
     "A cell as Markdown: its prose, or its code without options, then its output; nothing if it is hidden"
-    if cell.cell_type=='markdown': return re.sub(r'(\]\()(?!https?:|#)', r'\1nbs/', cell.source)    # links, seen from the top
+    def from_top(text): return re.sub(r'(\]\()(?!https?:|#|results/)', r'\1nbs/', text)    # links
+    if cell.cell_type=='markdown': return from_top(cell.source)
     options = re.findall(r'^#\| *(.*)$', cell.source, re.M)
     if 'hide' in options: return ''
     code = re.sub(r'^#\|.*\n', '', cell.source, flags=re.M)
     shown = [] if 'echo: false' in options else [f'```python\n{code}\n```']
     for o in cell.outputs:
         data = o.get('data', {})
-        shown.append(data.get('text/markdown') or '```\n'+o.get('text', data.get('text/plain', '')).strip()+'\n```')
+        shown.append(from_top(data.get('text/markdown', '')) or '```\n'+o.get('text', data.get('text/plain', '')).strip()+'\n```')
     return re.sub(r'\n: (.*)$', r'\n*\1*', '\n\n'.join(shown))    # a table's caption
 
 # %% ../nbs/07_reproduce.ipynb #77229b21

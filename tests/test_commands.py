@@ -3,7 +3,8 @@ import json, os, re, subprocess, sys
 from html.parser import HTMLParser
 from pathlib import Path
 import pytest
-from resvit_nb.runs import read_record
+from resvit_nb.protocol import EXPERIMENTS, make_plan
+from resvit_nb.runs import read_record, run_id
 
 ROOT = Path(__file__).parent.parent
 
@@ -14,7 +15,7 @@ def run(command, *options, cwd=ROOT, **env):
 BAD = [
     ('resvit_reproduce', ('--profile', 'big'), "profile 'big': expected one of smoke, quick, paper"),
     ('resvit_reproduce', ('--profile', 'paper', '--data_dir', 'nowhere'), 'data_dir nowhere: folder or archive missing'),
-    ('resvit_reproduce', ('--only', 'cats'), "only 'cats': expected one of dropout"),
+    ('resvit_reproduce', ('--only', 'cats'), "only 'cats': expected one of transfer, augmentation, dropout, vit, curves, hierarchy, claims"),
     ('resvit_reproduce', ('--seeds', 'two'), "argument --seeds: invalid int value: 'two'"),
     ('resvit_train', ('--drop', '1'), 'drop 1.0: expected a rate of at least 0 and below 1'),
     ('resvit_train', ('--dropout', '0.5'), 'unrecognized arguments: --dropout 0.5'),
@@ -29,10 +30,11 @@ def test_bad_input_is_one_line_and_writes_nothing(command, options, message, tmp
     assert done.stderr.count('\n') == 1 and message in done.stderr
     assert list(tmp_path.iterdir()) == []
 
-def test_missing_record_and_no_data_is_one_line(tmp_path):
-    done = run('resvit_reproduce', '--profile', 'paper', '--out', tmp_path/'out', '--results', tmp_path/'results')
-    assert done.returncode == 1 and list(tmp_path.iterdir()) == []
-    assert done.stderr == "resvit_reproduce: error: 03_dropout.ipynb: data 'bird_dog_reptile' is read from disk: expected its folder as data_dir\n"
+def test_without_records_and_images_the_page_says_so(tmp_path):
+    done = run('resvit_reproduce', '--profile', 'paper', '--only', 'dropout', '--out', tmp_path/'out', '--results', tmp_path/'results')
+    assert done.returncode == 0, done.stderr
+    assert '36 of 36 runs have no record' in done.stdout and 'not run yet' in (tmp_path/'out/site/experiments/dropout.html').read_text()
+    assert not list((tmp_path/'results').glob('*'))
 
 def test_outside_a_copy_of_the_repository(tmp_path):
     done = run('resvit_reproduce', cwd=tmp_path)
@@ -48,32 +50,38 @@ class Links(HTMLParser):
 
 @pytest.fixture(scope='module')
 def smoke(tmp_path_factory):
-    "The folder of a smoke reproduction with two seeds, and what the command printed"
+    "The folder of a smoke reproduction, and what the command printed"
     folder = tmp_path_factory.mktemp('smoke')
-    done = run('resvit_reproduce', '--profile', 'smoke', '--seeds', 2, '--out', folder/'out', '--results', folder/'results', RESVIT_CACHE=str(folder/'cache'))
+    done = run('resvit_reproduce', '--profile', 'smoke', '--out', folder/'out', '--results', folder/'results', RESVIT_CACHE=str(folder/'cache'))
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
 def test_reproduce_trains_every_run_once(smoke):
     folder, printed = smoke
-    records = [read_record(p) for p in (folder/'results').glob('*.json')]
-    assert sorted((r.config.target, r.config.drop, r.config.seed) for r in records) == [(t, d, s) for t in ('subclass', 'superclass') for d in (.2, .5, .8) for s in (0, 1)]
+    plans = [make_plan(e, 'smoke') for e in EXPERIMENTS]
+    wanted = {run_id(c) for p in plans for c in [*p.before, *p.configs]}
+    assert {p.stem for p in (folder/'results').glob('*.json')} == wanted
     stamps = {p: p.stat().st_mtime_ns for p in (folder/'results').iterdir()}
-    again = run('resvit_reproduce', '--profile', 'smoke', '--seeds', 2, '--only', 'dropout', '--out', folder/'again', '--results', folder/'results', RESVIT_CACHE=str(folder/'cache'))
-    assert again.returncode == 0 and 'epoch 1/1' in printed and 'epoch 1/1' not in again.stdout
+    again = run('resvit_reproduce', '--profile', 'smoke', '--only', 'dropout', '--out', folder/'again', '--results', folder/'results', RESVIT_CACHE=str(folder/'cache'))
+    assert again.returncode == 0 and f'run {len(wanted)-1}/{len(wanted)-1}' in printed and 'run 1/' not in again.stdout
     assert {p: p.stat().st_mtime_ns for p in (folder/'results').iterdir()} == stamps
 
 def test_terminal_and_page_show_the_numbers_of_the_records(smoke):
     folder, printed = smoke
-    records = [read_record(p) for p in (folder/'results').glob('*.json')]
     page = (folder/'out/site/experiments/dropout.html').read_text()
-    for target in ('superclass', 'subclass'):
-        for drop in (.2, .5, .8):
-            of = [r.test['accuracy'] for r in records if (r.config.target, r.config.drop) == (target, drop)]
-            assert re.search(rf'{target.capitalize()} accuracy +{drop} +[\d.]+ +{sum(of)/2:.3f} ', printed)
-            assert f'{sum(of)/2:.3f}' in page
+    for setting, configs in make_plan('dropout', 'smoke').settings.items():
+        for config in configs:
+            accuracy = read_record(folder/'results'/f'{run_id(config)}.json').test['accuracy']
+            assert re.search(rf'{config.target.capitalize()} accuracy +{re.escape(setting)} +[\d.]* +{accuracy:.3f} ', printed)
+            assert f'{accuracy:.3f}' in page
     assert re.search(r'site: .*index.html\ndone in \d+ s\n$', printed)
     assert 'its numbers mean nothing' in page
+
+def test_every_table_of_a_small_profile_says_that_it_is_none_of_the_reproduction(smoke):
+    for page in (smoke[0]/'out/notebooks').glob('*.ipynb'):
+        captions = [''.join(o['data']['text/markdown']).split('\n: ')[-1] for c in json.loads(page.read_text())['cells'] for o in c.get('outputs', [])
+                    if '\n: ' in ''.join(o.get('data', {}).get('text/markdown', ''))]
+        assert len(captions) >= 3 and [c for c in captions if 'Profile smoke, not the reproduction.' not in c] == []
 
 def test_site_has_no_broken_link_and_no_path_of_this_machine(smoke):
     site = smoke[0]/'out/site'
@@ -89,10 +97,11 @@ def test_site_has_no_broken_link_and_no_path_of_this_machine(smoke):
             if not to.exists() or (anchor and to in pages and anchor not in pages[to].ids): broken.append(f'{page.name}: {link}')
     assert broken == []
     assert [p.name for p in pages if str(ROOT) in p.read_text()] == []
-    assert {p.name: p.read_text().count(str(smoke[0])) for p in pages if str(smoke[0]) in p.read_text()} == {'dropout.html': 1}  # --results, as typed
+    typed = {p.name: p.read_text().count(str(smoke[0])) for p in pages if str(smoke[0]) in p.read_text()}
+    assert typed == {f'{name}.html': 1 for name in (*EXPERIMENTS, 'hierarchy', 'claims')}  # --results, as typed
 
 def test_a_table_row_leads_to_its_record(smoke):
     page = smoke[0]/'out/site/experiments/dropout.html'
     links = [link for link in Links(page.read_text()).links if 'results/' in link]
-    assert len(links) == 24
+    assert {Path(link).stem for link in links} == {run_id(c) for p in [make_plan('dropout', 'smoke')] for c in [*p.before, *p.configs]}
     for link in links: assert json.loads((page.parent/link).read_text())['config']['resolution'] == 16
