@@ -162,7 +162,7 @@ def weights_note(
     return (f"Pre-trained: on {r.data['name']}{f' of family {r.config.family}' if r.data['name']=='fractals' else ''}, {r.data['train']:,} images of {r.data['classes']} {r.config.target}es, "
             f"{r.config.epochs} epochs of {r.config.recipe}, accuracy {r.test['accuracy']:.3f} on {r.data['test']:,} others ([record]({records}/{used}.json)).")
 
-# %% ../nbs/06_paper.ipynb #880911a6
+# %% ../nbs/06_paper.ipynb #b65a11ee
 @dataclass
 class Table:
     "A data frame of strings with a caption: Markdown on a page, plain text in a terminal"
@@ -174,13 +174,14 @@ class Table:
     def _repr_markdown_(self):
         widths = [max(len(line) for cell in [name, *column] for line in cell.split('\n'))+1 for name,column in self.plain.items()]    # a long table's column widths go by its rule
         rule = [':'+'-'*w if a=='l' else '-'*w+':' for a,w in zip(self.align, widths)]
-        lines = ['| '+' | '.join(row)+' |' for row in [self.frame.columns, rule, *self.frame.replace('\n', '<br>', regex=True).values]]
-        return '\n'.join(lines) + f'\n\n: {self.caption}'
+        head,*rows = [['<br>'.join(map(safe, cell.split('\n'))) for cell in row] for row in (self.frame.columns, *self.frame.values)]
+        lines = ['| '+' | '.join(row)+' |' for row in (head, rule, *rows)]
+        return '\n'.join(lines) + f'\n\n: {safe(self.caption)}'
     def __repr__(self): return f'{self.plain.replace(chr(10), "; ", regex=True).to_string(index=False)}\n\n{Table(pd.DataFrame([self.caption]), "", "l").plain.iat[0,0]}'
 
 def safe(text) -> str:
     "Text that came from outside, as plain text in a Markdown table: no HTML, no new cell"
-    return html.escape(' '.join(str(text).split())).replace('|', '&#124;')
+    return html.escape(' '.join(str(text).split()), quote=False).replace('|', '&#124;')
 
 # %% ../nbs/06_paper.ipynb #5dd628e3
 def is_reproduction(title:str) -> bool: return title=='paper'

@@ -62,7 +62,7 @@ def at_resolution(profile:Profile, resolution:int) -> Profile:
     size = max(profile.base.image_size, resolution)
     return replace(profile, base=replace(profile.base, resolution=resolution, image_size=size), upsampled=profile.upsampled*size//profile.base.image_size)
 
-# %% ../nbs/05a_protocol.ipynb #43ec54cf
+# %% ../nbs/05a_protocol.ipynb #da8b6f11
 WEIGHTS = ('pre-training', 'imagenet')
 
 def make_plan(
@@ -76,7 +76,8 @@ def make_plan(
     "An experiment's runs; `InputError` for a value that cannot be"
     settings = EXPERIMENTS[check_one_of('experiment', experiment, EXPERIMENTS)]
     size,seeds = find_profile(profile, dataset),check_seeds(seeds)
-    check_one_of('weights', weights, WEIGHTS)
+    if check_one_of('weights', weights, WEIGHTS)=='imagenet' and size.base.width!=RunConfig.width:
+        raise InputError(f'weights imagenet: the ResNet-50 of profile {profile} has width {size.base.width}, not {RunConfig.width}: expected profile paper')
     if resolution is not None: size = at_resolution(size, resolution)
     start = 'imagenet' if weights=='imagenet' else run_id(size.pretraining)
     configs = {name: [fill_in(size, target, changes, start, seed) for target in TARGETS for seed in range(seeds or size.seeds)] for name,changes in settings.items()}

@@ -7,8 +7,8 @@ __all__ = ['project_root', 'experiments', 'results_folder', 'find_parameters', '
            'rename_pages', 'link_within', 'math_to_mathml', 'make_offline', 'render', 'build_site', 'tables',
            'check_request', 'plans_of', 'make_pages', 'resvit_reproduce', 'cell_markdown', 'readme', 'resvit_readme']
 
-# %% ../nbs/07_reproduce.ipynb #87dcc8df
-import ast,html,os,re,shutil,subprocess,sys,tempfile,time
+# %% ../nbs/07_reproduce.ipynb #7659fba0
+import ast,builtins,html,os,re,shutil,subprocess,sys,tempfile,time
 from pathlib import Path
 import nbformat, papermill
 from latex2mathml.converter import convert
@@ -60,7 +60,7 @@ def check_parameters(nb, parameters:dict, name:str):
     unknown = [p for p in parameters if p not in known]
     if unknown: raise InputError(f"{name}: unknown parameter {unknown[0]!r}: expected one of {', '.join(known)}")
 
-# %% ../nbs/07_reproduce.ipynb #8813cf6f
+# %% ../nbs/07_reproduce.ipynb #239145bc
 def execute(
     path:Path,          # A notebook
     parameters:dict,    # Values for its parameters
@@ -72,7 +72,7 @@ def execute(
     try: done = papermill.execute_notebook(nb, None, parameters, kernel_name='python3', language='python', cwd='.', progress_bar=False, stdout_file=sys.stdout,
                                            coalesce_streams=True, extra_arguments=['--IPKernelApp.log_level=CRITICAL'])
     except papermill.PapermillExecutionError as e:
-        if e.ename!='InputError': raise
+        if e.ename!='InputError' and not issubclass(getattr(builtins, e.ename, Exception), OSError): raise
         raise InputError(f'{path.name}: {e.evalue}') from None
     clean_nb(done, allowed_cell_metadata_keys=['tags'])
     to.parent.mkdir(parents=True, exist_ok=True)
