@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['CLAIMS', 'QUESTIONS', 'pair_of', 'only_of', 'Comparison', 'Level', 'read_shape', 'Curve', 'Slower', 'Claim',
-           'compared', 'vit_behind', 'claim_word', 'seeds_alone', 'in_bold', 'parts_table', 'in_short', 'claims_table']
+           'compared', 'vit_behind', 'judge_all', 'claim_word', 'seeds_alone', 'in_bold', 'parts_table', 'in_short',
+           'claims_table']
 
-# %% ../nbs/06b_claims.ipynb #8e99b2fd
+# %% ../nbs/06b_claims.ipynb #e8a97531
 from dataclasses import dataclass
 import numpy as np, pandas as pd
-from .data import InputError, TARGETS
+from .data import TARGETS
 from .paper import Table, by_target, common_seeds, image_scores, in_units, links, marked, paper_numbers, same_images
-from .protocol import EXPERIMENTS
 from .statistics import Verdict, combine, epoch_of_minimum, spikes, trend, verdict
 
 # %% ../nbs/06b_claims.ipynb #718b4c46
@@ -179,7 +179,14 @@ QUESTIONS = [
     Claim('4a', 'Dropout as in claim 4, if ResNet-50 starts from nothing', 'ours', '03_dropout',
           compared('dropout', '0.5, from scratch', '0.2, from scratch', accuracy='same') + compared('dropout', '0.8, from scratch', '0.2, from scratch', accuracy='lower'))]
 
-# %% ../nbs/06b_claims.ipynb #f807f856
+# %% ../nbs/06b_claims.ipynb #fa7b80fa
+def judge_all(
+    claims:list,   # `Claim`s
+    runs:dict,     # Experiment -> setting's name -> its `Record`s
+) -> dict:         # Part -> (its `Verdict`, or `None` where it was not run; the records of its settings)
+    "Judge every part of some claims"
+    return {part: (part.judge(runs), part.sides(runs)) for claim in claims for part in claim.parts}
+
 def claim_word(verdicts:list) -> str:
     "The verdict of a claim from those of its parts; `None` stands for a part that was not run"
     there = [v for v in verdicts if v]
@@ -194,7 +201,7 @@ def seeds_alone(verdicts:list) -> str:
     words = [v.note.split(': ')[-1] if v.note else v.word for v in there]
     return 'not reproduced' if 'not reproduced' in words else 'inconclusive' if 'inconclusive' in words else 'reproduced'
 
-# %% ../nbs/06b_claims.ipynb #40164b6e
+# %% ../nbs/06b_claims.ipynb #8a8d1a5f
 def in_bold(v:Verdict|None) -> str:
     "A verdict for a table"
     if v is None: return 'not run'
@@ -202,7 +209,7 @@ def in_bold(v:Verdict|None) -> str:
 
 def parts_table(
     claims:list,              # `Claim`s
-    runs:dict,                # Experiment -> setting's name -> its `Record`s
+    judged:dict,              # From `judge_all`
     caption:str,              # What it shows
     title:str='paper',        # What was run: a plan's `title`
     records:str='../results', # Where the records are, seen from the page
@@ -210,26 +217,26 @@ def parts_table(
     "Every part of some claims: what the paper says, what we got, the verdict, the runs"
     rows = []
     for claim,part in [(c,p) for c in claims for p in c.parts]:
-        v = part.judge(runs)
+        v,sides = judged[part]
         got = [part.measure(v), '' if np.isnan(v.size) else f'{v.size:+.2f}'] if v else ['','']
-        made = '; '.join(links([r.config.seed for r in side], [r.run_id for r in side], records) for side in part.sides(runs)) if v else ''
+        made = '; '.join(links([r.config.seed for r in side], [r.run_id for r in side], records) for side in sides) if v else ''
         rows.append([claim.number, part.words, part.said, *got, in_bold(v), made])
     columns = ['claim','part','paper','ours (95% interval)','effect size','verdict','runs by seed']
     return Table(pd.DataFrame(rows, columns=columns), marked(caption, title), 'lllrrll')
 
-# %% ../nbs/06b_claims.ipynb #78d60f29
-def in_short(claim:Claim, runs:dict) -> tuple:
+# %% ../nbs/06b_claims.ipynb #0e47c613
+def in_short(claim:Claim, judged:dict) -> tuple:
     "What the paper says and what we got, a line a part; of many parts, only how many were run"
     parts = [p for p in claim.parts if not isinstance(p, Slower)]
-    if len(parts)>4: return claim.parts[0].said, f'{sum(p.judge(runs) is not None for p in parts)} of {len(parts)} parts were run'
-    def got(p): return 'not run' if (v := p.judge(runs)) is None else p.measure(v)
-    def name(p): return f"{p.target[:-5]}, {getattr(p, 'metric', 'accuracy')}"+(f', {p.a}' if claim.number[0]=='4' else f', {p.setting}' if isinstance(p, Level) else '')
-    return '\n'.join(f'{name(p)}: {p.said}' for p in parts if p.said), '\n'.join(f'{name(p)}: {got(p)}' for p in parts)
+    if len(parts)>4: return claim.parts[0].said, f'{sum(judged[p][0] is not None for p in parts)} of {len(parts)} parts were run'
+    def name(p): return f"{p.target[:-5]} {getattr(p, 'metric', 'accuracy')[:4].replace('accu', 'acc.')}"+(f', {p.a}' if claim.number[0]=='4' else f', {p.setting}' if isinstance(p, Level) else '')
+    def got(p): return p.measure(judged[p][0]).removesuffix(' points').removesuffix(' nats') if judged[p][0] else 'not run'
+    return '\n'.join(f"{name(p)} {p.said.replace(' against ', ' / ')}" for p in parts if p.said), '\n'.join(f'{name(p)} {got(p)}' for p in parts)
 
-# %% ../nbs/06b_claims.ipynb #19ffd10f
+# %% ../nbs/06b_claims.ipynb #2e57df3a
 def claims_table(
     claims:list,          # `Claim`s
-    runs:dict,            # Experiment -> setting's name -> its `Record`s
+    judged:dict,          # From `judge_all`
     caption:str,          # What it shows
     title:str='paper',    # What was run: a plan's `title`
     linked:str='',        # Folder of the experiments, seen from the page
@@ -237,10 +244,10 @@ def claims_table(
     "One row per claim: what the paper says, what we got, the verdict; linked to the experiment"
     rows = []
     for claim in claims:
-        verdicts = [p.judge(runs) for p in claim.parts]
+        verdicts = [judged[p][0] for p in claim.parts]
         alone = seeds_alone(verdicts)
         seeds = min((v.seeds for v in verdicts if v), default=0)
-        rows.append([claim.number, f'[{claim.text}]({linked}{claim.page}.ipynb)', *in_short(claim, runs), str(seeds),
+        rows.append([claim.number, f'[{claim.text}]({linked}{claim.page}.ipynb)', *in_short(claim, judged), str(seeds),
                      f'**{claim_word(verdicts)}**'+(f' (one seed, which alone says {alone})' if alone else '')])
     columns = ['','claim','paper','ours (95% interval)','seeds','verdict']
     return Table(pd.DataFrame(rows, columns=columns), marked(caption, title), 'llllrl')

@@ -179,7 +179,7 @@ def save_cached(data:HierarchicalImages, folder:Path):
     np.savez(folder/'labels.npz', superclass=data.superclass, subclass=data.subclass, parent=data.parent)
     (folder/'meta.json').write_text(json.dumps({k:getattr(data, k) for k in ('superclasses','subclasses','name','fingerprint')}))
 
-# %% ../nbs/00_data.ipynb #ec05b562
+# %% ../nbs/00_data.ipynb #183f8c59
 def new_images(path:Path, n:int, resolution:int) -> np.memmap:
     "A new uint8 (n, 3, resolution, resolution) array on disk; `OSError` where there is no space for it"
     images = np.lib.format.open_memmap(path, 'w+', np.uint8, (n,3,resolution,resolution))
@@ -190,7 +190,7 @@ def new_images(path:Path, n:int, resolution:int) -> np.memmap:
 def make_cached(folder:Path, name:str, n:int, resolution:int, make):
     "Make the set aside, and rename it to `folder` when it is complete"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix='making-') as tmp:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f'making-{os.getpid()}-') as tmp:
         images = new_images(Path(tmp)/'images.npy', n, resolution)
         save_cached(hierarchical_images(images, *make(images), name), Path(tmp))
         images.flush()

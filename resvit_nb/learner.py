@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['PRECISIONS', 'SMALLEST_BF16', 'RECIPES', 'choose_precision', 'autocast_forward', 'EpochLog', 'Progress', 'adamw',
            'Recipe', 'find_recipe', 'FrozenBackbone', 'classifier', 'image_learner', 'generators', 'set_generators',
-           'training_state', 'save_training', 'load_training', 'Checkpoints', 'score_images', 'calibration_error',
-           'summarise', 'evaluate']
+           'training_state', 'save_training', 'read_training', 'load_training', 'Checkpoints', 'score_images',
+           'calibration_error', 'summarise', 'evaluate']
 
-# %% ../nbs/04_learner.ipynb #2ebb9922
-import json,random,sys,time
+# %% ../nbs/04_learner.ipynb #7f694599
+import hashlib,json,random,sys,time
 from pathlib import Path
 from .data import DataLoaders, check_one_of, write_atomically
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ from fastai.callback.schedule import ParamScheduler, combined_cos
 from fastai.learner import CancelEpochException, Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.optimizer import OptimWrapper
-from fastcore.basics import noop
-from safetensors import safe_open
-from safetensors.torch import save
+from fastcore.basics import noop, patch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save
 from sklearn.metrics import f1_score
 from torch import nn
 from tqdm import tqdm
@@ -187,7 +187,7 @@ def set_generators(learn:Learner, states:dict):
     np.random.set_state(tuples(states['numpy']))
     for dl,state in zip(learn.dls, states['loaders']): dl.rng.setstate(tuples(state))
 
-# %% ../nbs/04_learner.ipynb #746e71cf
+# %% ../nbs/04_learner.ipynb #d4466c82
 def training_state(learn:Learner) -> dict:
     "Tensors by name: model, optimizer and torch's generators"
     tensors = {f'model.{k}':v for k,v in learn.model.state_dict().items()}
@@ -196,17 +196,26 @@ def training_state(learn:Learner) -> dict:
     if torch.cuda.is_available(): tensors |= {f'generator.cuda{i}':s for i,s in enumerate(torch.cuda.get_rng_state_all())}
     return {k: v.detach().cpu().contiguous() for k,v in tensors.items()}
 
-def save_training(learn:Learner, path:Path):
-    "Write where the training stands, atomically"
-    facts = json.dumps(dict(rows=learn.epoch_log.rows, generators=generators(learn)))
-    write_atomically(path, lambda f: f.write(save(training_state(learn), {'state':facts})))
+def save_training(learn:Learner, folder:Path, conditions:dict, seconds:float) -> Path:
+    "Write where the training stands, atomically; the file's name says after which epoch, and how its content's sha256 begins"
+    facts = json.dumps(dict(rows=learn.epoch_log.rows, generators=generators(learn), conditions=conditions, seconds=seconds))
+    content = save(training_state(learn), {'state':facts})
+    path = folder/f'epoch-{len(learn.epoch_log.rows):05}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors'
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda f: f.write(content))
+    return path
 
-# %% ../nbs/04_learner.ipynb #d064184d
-def load_training(learn:Learner, path:Path):
+# %% ../nbs/04_learner.ipynb #a26df0c0
+def read_training(path:Path) -> tuple:
+    "Facts and tensors of a file of `save_training`; `ValueError` where it is not what was written"
+    content = path.read_bytes()
+    if path.stem.split('-')[-1]!=hashlib.sha256(content).hexdigest()[:16]: raise ValueError('not the file that was written')
+    with safe_open(path, 'pt') as f: return json.loads(f.metadata()['state']), load(content)
+
+def load_training(learn:Learner, facts:dict, tensors:dict):
     "Bring a Learner that was made in the same way to where the training stood"
-    with safe_open(path, 'pt') as f: facts,tensors = json.loads(f.metadata()['state']),{k:f.get_tensor(k) for k in f.keys()}
     learn.model.load_state_dict({k[6:]:v for k,v in tensors.items() if k.startswith('model.')})
-    learn.create_opt()
+    if learn.opt is None: learn.create_opt()    # a fit has made it, from all parameters; now some may be frozen
     state = learn.opt.opt.state_dict()
     for name,v in tensors.items():
         if name.startswith('optimizer.'):
@@ -221,24 +230,44 @@ def load_training(learn:Learner, path:Path):
     torch.set_rng_state(tensors['generator.cpu'])
     if torch.cuda.is_available(): torch.cuda.set_rng_state_all([v for k,v in sorted(tensors.items()) if k.startswith('generator.cuda')])
 
-# %% ../nbs/04_learner.ipynb #207a5a0a
+# %% ../nbs/04_learner.ipynb #da4267e0
 class Checkpoints(Callback):
-    "One file in `folder` with where the training stands after its last finished epoch; goes on from there"
+    "One file in `folder` with where the training stands after its last finished epoch; goes on from there. Without a folder, nothing is kept"
     order = 80
-    def __init__(self, folder): self.folder = Path(folder)
-    def find(self) -> Path: return max(self.folder.glob('epoch-*.safetensors'), default=None)
+    def __init__(self, folder=None, conditions:dict=None):
+        self.folder,self.conditions,self.seconds,self.resumed = folder and Path(folder),conditions or {},0.,[]
+    def find(self) -> list: return sorted(self.folder.glob('epoch-*.safetensors'), reverse=True)
     def before_fit(self):
-        self.run = not hasattr(self, 'gather_preds')
-        if self.run and (path := self.find()): load_training(self.learn, path)
-        self.skip = len(self.learn.epoch_log.rows) if self.run else 0
+        self.run = self.folder is not None and not hasattr(self, 'gather_preds')
+        if not self.run: return
+        self.start = time.perf_counter()
+        for path in self.find():
+            if self.resume(path): break
+        self.skip = len(self.learn.epoch_log.rows)
     def before_epoch(self):
         if self.epoch<self.skip: raise CancelEpochException
     def after_epoch(self):
         if self.epoch<self.skip: return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        previous = self.find()
-        save_training(self.learn, self.folder/f'epoch-{self.epoch+1:05}.safetensors')
-        if previous: previous.unlink()
+        written = save_training(self.learn, self.folder, self.conditions | dict(resumed=self.resumed), self.seconds+time.perf_counter()-self.start)
+        for path in self.find():
+            if path!=written: path.unlink()
+
+# %% ../nbs/04_learner.ipynb #52fb41dd
+@patch
+def resume(self:Checkpoints, path:Path) -> bool:
+    "Go on from `path`, unless it is damaged or belongs to another training"
+    def no(why): print(f'checkpoint {path}: {why}; passed over', flush=True)
+    try: facts,tensors = read_training(path)
+    except (OSError,ValueError,SafetensorError) as e: return no(f'damaged ({e})')
+    before = facts['conditions']
+    if before.get('begun')!=self.conditions.get('begun'): return no('its training began with other weights')
+    shapes = {f'model.{k}':v.shape for k,v in self.learn.model.state_dict().items()}
+    if shapes!={k:v.shape for k,v in tensors.items() if k.startswith('model.')}: return no('of another network')
+    load_training(self.learn, facts, tensors)
+    self.seconds,self.resumed = facts['seconds'],before.get('resumed', [])
+    differ = {k: [before.get(k), v] for k,v in self.conditions.items() if before.get(k)!=v}
+    if differ: self.resumed = [*self.resumed, dict(epoch=len(facts['rows']), differ=differ)]
+    return True
 
 # %% ../nbs/04_learner.ipynb #fd212764
 def score_images(
@@ -253,13 +282,14 @@ def score_images(
     return dict(label=labels.numpy().astype(np.int16), prediction=prediction.numpy().astype(np.int16), confidence=probability.numpy().astype(np.float32),
                 rank=rank.numpy().astype(np.int16), loss=loss.numpy().astype(np.float32))
 
-# %% ../nbs/04_learner.ipynb #513f704a
+# %% ../nbs/04_learner.ipynb #89b2c63a
 def calibration_error(
     confidence:np.ndarray,  # Probabilities of the predicted class (N,)
     correct:np.ndarray,     # Whether the prediction is right (N,)
     bins:int=15,            # Equal bins of confidence
 ) -> float:                 # 0 (calibrated) to 1
-    "Expected calibration error (Guo et al. 2017)"
+    "Expected calibration error (Guo et al. 2017); not a number where a confidence is none"
+    if np.isnan(confidence).any(): return float('nan')
     b = np.minimum((confidence*bins).astype(int), bins-1)
     gap = np.bincount(b, correct, bins) - np.bincount(b, confidence.astype(float), bins)
     return float(np.abs(gap).sum()/len(confidence))

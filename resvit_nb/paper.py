@@ -8,13 +8,13 @@ __all__ = ['ROWS', 'nan', 'PAPER', 'SWAP', 'COLOURS', 'STYLE', 'paper_table', 'p
            'weights_note', 'Table', 'safe', 'is_reproduction', 'ours', 'marked', 'links', 'comparison_table', 'reading',
            'in_units', 'difference_table', 'runs_table', 'cost_table', 'stamp', 'plot_comparison', 'plot_curves']
 
-# %% ../nbs/06_paper.ipynb #91c97a1f
+# %% ../nbs/06_paper.ipynb #fcc02f45
 from dataclasses import dataclass
 import html
 import numpy as np, pandas as pd
 import matplotlib.pyplot as plt
 from .data import InputError, TARGETS
-from .runs import Record, run_id
+from .runs import run_id
 from .statistics import bootstrap_interval, difference_of_means, effect_size, wilson_interval
 
 # %% ../nbs/06_paper.ipynb #4ffe2a73

@@ -9,11 +9,11 @@ __all__ = ['PROSE', 'CLASSES', 'COMPARISONS', 'OTHER_REPORT', 'REFERENCES', 'PAT
            'other_report_shares', 'near_together', 'plot_ceiling', 'explanations_table', 'references_table',
            'gaps_table', 'what_we_got']
 
-# %% ../nbs/06a_paper_says.ipynb #41e7290f
+# %% ../nbs/06a_paper_says.ipynb #94b19711
 from dataclasses import dataclass
 import numpy as np, pandas as pd
 import matplotlib.pyplot as plt
-from scipy.stats import binom, binomtest, norm
+from scipy.stats import norm
 from .data import InputError, PARTS, TARGETS
 from .learner import RECIPES
 from .models import MODELS

@@ -6,11 +6,11 @@
 __all__ = ['EXPERIMENTS', 'WEIGHTS', 'Plan', 'at_resolution', 'make_plan', 'check_seeds', 'fill_in', 'folders', 'can_train_with',
            'carry_out']
 
-# %% ../nbs/05a_protocol.ipynb #6dd0dd5a
+# %% ../nbs/05a_protocol.ipynb #086599f3
 from dataclasses import dataclass, replace
 from pathlib import Path
 from .data import InputError, TARGETS, check_one_of
-from .runs import PROFILES, Profile, RunConfig, can_train, find_profile, run_all, run_id, stored
+from .runs import Profile, RunConfig, can_train, find_profile, run_all, run_id, stored
 
 # %% ../nbs/05a_protocol.ipynb #cf2c4829
 EXPERIMENTS = dict(

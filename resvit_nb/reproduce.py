@@ -7,7 +7,7 @@ __all__ = ['project_root', 'experiments', 'results_folder', 'find_parameters', '
            'rename_pages', 'link_within', 'math_to_mathml', 'make_offline', 'render', 'build_site', 'tables',
            'check_request', 'plans_of', 'make_pages', 'resvit_reproduce', 'cell_markdown', 'readme', 'resvit_readme']
 
-# %% ../nbs/07_reproduce.ipynb #7659fba0
+# %% ../nbs/07_reproduce.ipynb #854a51f9
 import ast,builtins,html,os,re,shutil,subprocess,sys,tempfile,time
 from pathlib import Path
 import nbformat, papermill
@@ -16,7 +16,7 @@ from nbdev.clean import clean_nb
 from nbdev.config import get_config
 from .data import InputError, check_one_of, console_script, write_atomically
 from .protocol import EXPERIMENTS, carry_out, make_plan
-from .runs import find_profile
+from .runs import find_profile, leftovers, remove
 
 # %% ../nbs/07_reproduce.ipynb #41ec828b
 def project_root(start:str|Path='.') -> Path:
@@ -137,7 +137,7 @@ def render(proc:Path) -> Path:
     if not quarto: make_offline(site)
     return site
 
-# %% ../nbs/07_reproduce.ipynb #3741fe36
+# %% ../nbs/07_reproduce.ipynb #d5c40871
 def build_site(
     root:Path,       # The project
     executed:Path,   # Folder of executed experiments
@@ -145,13 +145,13 @@ def build_site(
     site:Path,       # Where the site goes; replaced when the new one is complete
 ):
     "Stage, process and render"
-    with tempfile.TemporaryDirectory(prefix='site') as staged:
+    site.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=site.parent, prefix=f'making-{os.getpid()}-') as staged:
         stage(root, executed, results, Path(staged))
         process(Path(staged))
         link_within(Path(staged)/'_proc', f'{get_config().doc_host}{get_config().doc_baseurl}')
         rendered = render(Path(staged)/'_proc')
         shutil.rmtree(site, ignore_errors=True)
-        site.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(rendered, site)
 
 # %% ../nbs/07_reproduce.ipynb #3f0d0571
@@ -178,13 +178,15 @@ def plans_of(
     names = {'hierarchy':['vit']}.get(only, [only] if only in EXPERIMENTS else EXPERIMENTS)
     return [make_plan(name, *args) for name in names]
 
-# %% ../nbs/07_reproduce.ipynb #891b6f53
+# %% ../nbs/07_reproduce.ipynb #ba94c497
 def make_pages(root:Path, chosen:dict, parameters:dict, out:Path):
     "Execute notebooks into `out/notebooks` and print their tables"
     for name,path in chosen.items():
         print(f'{name}: {os.path.relpath(path)}', flush=True)
         execute(path, parameters, out/'notebooks'/path.name)
         for table in tables(out/'notebooks'/path.name): print(f'\n{table}\n')
+    for folder in (out, out/'notebooks'):
+        for p in leftovers(folder): remove(p)    # of processes that were killed
     print('site: nbdev prepares the pages, then', 'Quarto' if shutil.which('quarto') else 'smalldocs', 'renders them', flush=True)
     build_site(root, out/'notebooks', Path(parameters['results']), out/'site')
     print(f"site: {out/'site/index.html'}")

@@ -5,27 +5,31 @@
 # %% auto #0
 __all__ = ['ALLOWED', 'SMALLEST', 'small_vit', 'tiny', 'pretraining', 'PROFILES', 'SCHEMA', 'RunConfig', 'check_config',
            'canonical', 'run_id', 'Profile', 'find_profile', 'Record', 'versions', 'processor', 'hardware',
-           'peak_memory', 'data_facts', 'make_model', 'count_multiply_adds', 'channel_stats', 'digest', 'train',
-           'saved_weights', 'make_record', 'write_record', 'parse_record', 'read_record', 'folder_of', 'run_folder',
-           'weights_file', 'run', 'only_one', 'find_weights', 'brief', 'default_jobs', 'stored', 'can_train',
-           'in_worker', 'run_all', 'resvit_train']
+           'peak_memory', 'data_facts', 'make_model', 'count_multiply_adds', 'channel_stats', 'digest', 'cpu_threads',
+           'train', 'conditions', 'weights_note', 'saved_weights', 'make_record', 'facts_digest', 'write_record',
+           'parse_record', 'check_record', 'read_record', 'folder_of', 'run_folder', 'weights_file', 'has_weights',
+           'run', 'check_data', 'check_writable', 'only_one', 'find_weights', 'is_gone', 'leftovers', 'remove',
+           'clear_up', 'brief', 'default_jobs', 'forward_cost', 'cost', 'stored', 'can_train', 'begin_worker',
+           'run_all', 'resvit_train', 'read_all', 'list_records', 'against_data', 'verify', 'prune', 'print_record',
+           'print_verified', 'print_pruned', 'resvit_runs']
 
-# %% ../nbs/05_runs.ipynb #6ec6bacf
-import gc,hashlib,importlib.metadata,json,os,platform,shutil,time
-from contextlib import contextmanager
+# %% ../nbs/05_runs.ipynb #8092e5b3
+import functools,gc,hashlib,importlib.metadata,json,os,platform,re,shutil,signal,sys,threading,time
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
-import joblib, numpy as np, psutil, torch
+import joblib, numpy as np, pandas as pd, psutil, torch
 from fastcore.meta import delegates
 from filelock import FileLock, Timeout
+from safetensors.torch import save
 from torch.utils.flop_counter import FlopCounterMode
 from .data import HierarchicalImages, InputError, SOURCES, SPLITS, TARGETS, cache_folder, check_one_of, check_target, console_script, find_split, image_loaders, imagenet_stats, load_data, write_atomically
 from .learner import PRECISIONS, RECIPES, Checkpoints, choose_precision, evaluate, find_recipe, image_learner, summarise
-from .models import MODELS, create_model, save_weights
+from .models import MODELS, create_model
 from fastai.torch_core import set_seed    # after resvit_nb.data, which silences what fastai warns of
 
-# %% ../nbs/05_runs.ipynb #cac54915
+# %% ../nbs/05_runs.ipynb #0c0ed6cc
 @dataclass(frozen=True)
 class RunConfig:
     "Everything that decides a run's result"
@@ -53,11 +57,12 @@ class RunConfig:
     precision:str = 'auto'          # auto, bf16 or float32
     split_seed:int = 0              # Which split into train, valid and test
     seed:int = 0                    # Initialisation, order of images, augmentation, dropout
+    threads:int = 1                 # Of the processor: sums in another order have other last digits
     def __post_init__(self): check_config(self)
 
-# %% ../nbs/05_runs.ipynb #a246d7c6
+# %% ../nbs/05_runs.ipynb #529670fa
 ALLOWED = dict(data=SOURCES, split=SPLITS, target=TARGETS, model=MODELS, recipe=RECIPES, precision=PRECISIONS)
-SMALLEST = dict(family=0, n_per_subclass=10, resolution=8, image_size=8, width=1, patch_size=1, dim=1, depth=1, heads=1, epochs=1, batch_size=2, split_seed=0, seed=0)
+SMALLEST = dict(family=0, n_per_subclass=10, resolution=8, image_size=8, width=1, patch_size=1, dim=1, depth=1, heads=1, epochs=1, batch_size=2, split_seed=0, seed=0, threads=1)
 
 def check_config(config:RunConfig):
     "`InputError` for the first field whose type or value is not allowed"
@@ -65,8 +70,8 @@ def check_config(config:RunConfig):
         value = getattr(config, f.name)
         if value is None and f.default is None: continue
         if f.name in ALLOWED: check_one_of(f.name, value, ALLOWED[f.name])
-        if f.name in SMALLEST and (type(value) is not int or value<SMALLEST[f.name]):
-            raise InputError(f'{f.name} {value!r}: expected an integer of at least {SMALLEST[f.name]}')
+        if f.name in SMALLEST and (type(value) is not int or not SMALLEST[f.name]<=value<2**31):
+            raise InputError(f'{f.name} {value!r}: expected an integer of at least {SMALLEST[f.name]}, below 2**31')
         if type(f.default) is bool and type(value) is not bool: raise InputError(f'{f.name} {value!r}: expected True or False')
     if type(config.drop) not in (int,float) or not 0<=config.drop<1:
         raise InputError(f'drop {config.drop!r}: expected a rate of at least 0 and below 1')
@@ -100,7 +105,7 @@ class Profile:
         base = self.base if model=='resnet50' else replace(self.base, model=model, width=RunConfig.width, **self.vit)
         return replace(base, target=check_target(target), **{'epochs':self.epochs[target], **changes})
 
-# %% ../nbs/05_runs.ipynb #80016d7e
+# %% ../nbs/05_runs.ipynb #ce431e34
 small_vit = dict(dim=96, depth=6, heads=3)
 tiny = RunConfig(n_per_subclass=10, resolution=16, image_size=16, width=8)
 pretraining = dict(target='subclass', augment=True, recipe='one-cycle', split='8:1:1')
@@ -108,7 +113,7 @@ pretraining = dict(target='subclass', augment=True, recipe='one-cycle', split='8
 PROFILES = dict(
     smoke=Profile(tiny, dict(dim=48, depth=2, heads=3), dict(superclass=1, subclass=1, curves=6), 1, 24, replace(tiny, family=1, epochs=1, **pretraining),
         'a test of the machinery on generated images; its numbers mean nothing'),
-    quick=Profile(RunConfig(width=16), small_vit, dict(superclass=6, subclass=10, curves=20), 1, 48, RunConfig(width=16, family=1, epochs=8, **pretraining),
+    quick=Profile(RunConfig(width=16), small_vit, dict(superclass=6, subclass=10, curves=15), 1, 48, RunConfig(width=16, family=1, epochs=8, **pretraining),
         'a first look on generated images with narrow networks; not the reproduction'),
     paper=Profile(RunConfig(data='bird_dog_reptile'), {}, dict(superclass=10, subclass=15, curves=100), 3, 64,
         RunConfig(data='cifar100', epochs=8, batch_size=128, **pretraining), "the reproduction: the course's images, the full networks, the epochs of the paper"))
@@ -123,7 +128,7 @@ def find_profile(name:str, dataset:str=None) -> Profile:
     return replace(profile, base=replace(profile.base, data='cifar100', split='paper-sizes'), pretraining=RunConfig(family=1, epochs=20, batch_size=128, **pretraining),
                    description="the paper's sizes on CIFAR-100, which anybody can download")
 
-# %% ../nbs/05_runs.ipynb #03fc385f
+# %% ../nbs/05_runs.ipynb #ce083fc7
 SCHEMA = 1   # Of the record on disk
 
 @dataclass(frozen=True)
@@ -144,6 +149,7 @@ class Record:
     images:dict = field(repr=False)   # Per test image, from `score_images`; with `index` into the data set
     weights:dict = field(default_factory=dict)   # sha256 of the file it began with and, of a pre-training, of the weights it left
     multiply_adds:int = None          # Of one forward pass of one image
+    resumed:list = field(default_factory=list)   # Where it went on under other conditions: after which epoch, and what differed, before and after
 
     @property
     def run_id(self) -> str: return run_id(self.config)
@@ -195,11 +201,20 @@ def channel_stats(config:RunConfig) -> tuple:
     vit = config.weights=='imagenet' and config.model!='resnet50'
     return ([.5]*3,[.5]*3) if vit else imagenet_stats
 
-# %% ../nbs/05_runs.ipynb #9c337906
+# %% ../nbs/05_runs.ipynb #171a6dc8
 def digest(path:Path) -> str:
     "sha256 of a file"
     with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
 
+@contextmanager
+def cpu_threads(n:int):
+    "Compute with `n` threads, and then as before"
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try: yield
+    finally: torch.set_num_threads(before)
+
+# %% ../nbs/05_runs.ipynb #5a23579b
 def train(
     config:RunConfig,           # What to run
     data:HierarchicalImages,    # The images that `config` names
@@ -214,30 +229,48 @@ def train(
     split = find_split(config.split)(data, config.split_seed)
     set_seed(config.seed, reproducible=True)
     dls = image_loaders(data, config.target, split, config.batch_size, config.image_size, augment=config.augment, stats=channel_stats(config))
-    model = make_model(config, dls.c, weights)
-    learn = image_learner(dls, model, config.recipe, config.precision, label, config.freeze)
-    if checkpoints: learn.add_cb(Checkpoints(checkpoints))
-    learn.fit(config.epochs)
-    images = {'index':split['test'].astype(np.int32), **evaluate(learn, dls[2])}
-    return make_record(config, learn, images, data_facts(data, config.target, split), started, time.perf_counter()-start, saved_weights(learn, weights, keep))
+    with cpu_threads(config.threads):
+        learn = image_learner(dls, make_model(config, dls.c, weights), config.recipe, config.precision, label, config.freeze)
+        kept = Checkpoints(checkpoints, conditions(config, dls.device, weights))
+        learn.add_cb(kept)
+        learn.fit(config.epochs)
+        images = {'index':split['test'].astype(np.int32), **evaluate(learn, dls[2])}
+        seconds,facts = kept.seconds+time.perf_counter()-start,data_facts(data, config.target, split)
+        return make_record(config, learn, images, facts, started, seconds, saved_weights(learn, weights, keep, data), kept.resumed)
 
-# %% ../nbs/05_runs.ipynb #0545fc39
-def saved_weights(learn, begun:Path, keep:Path) -> dict:
+# %% ../nbs/05_runs.ipynb #5bd3b28f
+def conditions(config:RunConfig, device:torch.device, weights=None) -> dict:
+    "Versions, hardware, precision, and the sha256 of the weights it begins with"
+    begun = digest(weights) if weights and Path(weights).is_file() else None
+    return {**versions(), **hardware(device), 'precision':choose_precision(config.precision, device, config.image_size), 'begun':begun}
+
+def weights_note(sha256:str, fingerprint:str) -> str:
+    "What is written beside weights that are kept: their hash, and that of the images they come from"
+    return json.dumps(dict(sha256=sha256, fingerprint=fingerprint))
+
+def saved_weights(learn, begun:Path, keep:Path, data:HierarchicalImages) -> dict:
     "Save the final weights, if `keep` says where; what a record says of weights"
     if keep:
         keep.parent.mkdir(parents=True, exist_ok=True)
-        save_weights(learn.model, keep)
+        tensors = {k: v.detach().cpu().contiguous() for k,v in learn.model.state_dict().items()}
+        write_atomically(keep, lambda f: f.write(save(tensors, {'format':'pt'})))
+        write_atomically(keep.with_suffix('.json'), lambda f: f.write(weights_note(digest(keep), data.fingerprint).encode()))
     return {what: digest(path) for what,path in (('begun',begun), ('left',keep)) if path and Path(path).is_file()}
 
-def make_record(config, learn, images, facts, started, seconds, weights) -> Record:
+# %% ../nbs/05_runs.ipynb #a47dc6fa
+def make_record(config, learn, images, facts, started, seconds, weights, resumed) -> Record:
     "The record of a Learner that has been trained"
     device,classes = learn.dls.device,learn.dls.c
     precision = choose_precision(config.precision, device, config.image_size)
     parameters = sum(p.numel() for p in learn.model.parameters())
     return Record(config, facts, learn.epoch_log.rows, summarise(images), parameters, precision, find_recipe(config.recipe).description, peak_memory(device),
-                  round(seconds, 2), started.isoformat(timespec='seconds'), versions(), hardware(device), images, weights, count_multiply_adds(config, classes))
+                  round(seconds, 2), started.isoformat(timespec='seconds'), versions(), hardware(device), images, weights, count_multiply_adds(config, classes), resumed)
 
-# %% ../nbs/05_runs.ipynb #3324a027
+# %% ../nbs/05_runs.ipynb #65dbf2ee
+def facts_digest(facts:dict) -> str:
+    "sha256 of a record's JSON, without this sha256"
+    return hashlib.sha256(json.dumps({k:v for k,v in facts.items() if k!='sha256'}, sort_keys=True).encode()).hexdigest()
+
 def write_record(record:Record, results:str|Path) -> Path:
     "Write `<run_id>.json` and `<run_id>.npz` to the folder `results`, atomically"
     path = Path(results)/f'{record.run_id}.json'
@@ -246,41 +279,67 @@ def write_record(record:Record, results:str|Path) -> Path:
     write_atomically(arrays, lambda f: np.savez_compressed(f, **record.images))
     facts = {'schema':SCHEMA, 'run_id':record.run_id, **{f.name: getattr(record, f.name) for f in fields(record) if f.name!='images'}}
     facts |= dict(config=asdict(record.config), images={'file':arrays.name, 'sha256':digest(arrays)})
-    write_atomically(path, lambda f: f.write((json.dumps(facts, indent=1)+'\n').encode()))
+    facts['sha256'] = facts_digest(facts)
+    try: write_atomically(path, lambda f: f.write((json.dumps(facts, indent=1)+'\n').encode()))
+    except InputError:
+        if not path.exists(): arrays.unlink()    # no arrays without a record
+        raise
     return path
 
-# %% ../nbs/05_runs.ipynb #460a0ee0
+# %% ../nbs/05_runs.ipynb #50aef8f1
 def parse_record(path:Path) -> Record:
     "Read and check a record; any exception means that it is damaged"
+    if not path.is_file(): raise ValueError('no file')
     facts = json.loads(path.read_text())
-    if facts.pop('schema')!=SCHEMA: raise ValueError(f'schema is not {SCHEMA}')
+    if facts['schema']!=SCHEMA: raise ValueError(f"schema is not {SCHEMA} but {facts['schema']!r}")
+    if facts.get('sha256', digest_now := facts_digest(facts))!=digest_now: raise ValueError('edited since it was written')
+    for k in ('schema','sha256'): facts.pop(k, None)
     name,arrays = facts.pop('run_id'),facts.pop('images')
-    if digest(path.parent/arrays['file'])!=arrays['sha256']: raise ValueError(f"{arrays['file']} is not the file that was written")
-    with np.load(path.parent/arrays['file']) as images: facts['images'] = dict(images)
+    if digest(path.with_suffix('.npz'))!=arrays['sha256']: raise ValueError(f"{arrays['file']} is not the file that was written")
+    with np.load(path.with_suffix('.npz')) as images: facts['images'] = dict(images)
     record = Record(**facts | {'config':RunConfig(**facts['config'])})
     if not name==record.run_id==path.stem: raise ValueError(f'its configuration belongs to {record.run_id}')
-    if summarise(record.images)!=record.test: raise ValueError('its scores are not those of its images')
+    check_record(record)
     return record
 
+def check_record(record:Record):
+    "`ValueError` unless fields have their types, and scores, epochs and images go together"
+    for f in fields(record):
+        value = getattr(record, f.name)
+        if not isinstance(value, (int,float) if f.type is float else f.type) and value!=f.default: raise ValueError(f'{f.name} {value!r:.40}: expected {f.type.__name__}')
+    if json.dumps(summarise(record.images))!=json.dumps(record.test): raise ValueError('its scores are not those of its images')    # as text: nan is nan
+    for what,n,expected in (('epochs', len(record.epochs), record.config.epochs), ('test images', len(record.images['index']), record.data['test'])):
+        if n!=expected: raise ValueError(f'{n} {what}, expected {expected}')
+
+# %% ../nbs/05_runs.ipynb #ed87a1ab
 def read_record(path:str|Path) -> Record:
     "A record, checked; `InputError` names one that is damaged"
     try: return parse_record(Path(path))
-    except (ValueError,KeyError,TypeError,OSError) as e: raise InputError(f'record {path}: {type(e).__name__}: {e}; expected a record as it was written. Move it away to train again') from None
+    except Exception as e:
+        why = f"{type(e).__name__}: {' '.join(str(e).split())[:200]}"
+        raise InputError(f'record {path}: {why}; expected a record as it was written. Move it away to train again') from None
 
-# %% ../nbs/05_runs.ipynb #ccd3ac36
+# %% ../nbs/05_runs.ipynb #0549b9bb
 def folder_of(data_dir, name:str):
     "The folder for a data set: from a dict by name, or the one folder there is; `None` for generated images"
     return data_dir.get(name) if isinstance(data_dir, dict) else None if name=='fractals' else data_dir
 
-def run_folder(config:RunConfig, data:HierarchicalImages) -> Path:
-    "Where a run keeps what it needs while it lasts"
-    return cache_folder()/'runs'/f'{run_id(config)}-{data.fingerprint[:12]}'
+def run_folder(config:RunConfig, fingerprint:str) -> Path:
+    "Where a run on images with this fingerprint keeps what it needs while it lasts"
+    return cache_folder()/'runs'/f'{run_id(config)}-{fingerprint[:12]}'
 
 def weights_file(name:str) -> Path:
     "Where the final weights of a pre-training run are kept"
     return cache_folder()/'weights'/f'{name}.safetensors'
 
-# %% ../nbs/05_runs.ipynb #a8e7418c
+def has_weights(record:Record) -> bool:
+    "Whether the weights that a run left are here, undamaged: those of its record, or trained again from the same images"
+    file = weights_file(record.run_id)
+    if not file.exists(): return False
+    sha256,note = digest(file),file.with_suffix('.json')
+    return sha256==record.weights.get('left') or (note.exists() and note.read_text()==weights_note(sha256, record.data['fingerprint']))
+
+# %% ../nbs/05_runs.ipynb #20bbeb85
 def run(
     config:RunConfig,            # What to run
     results:str|Path='results',  # Folder of records
@@ -290,24 +349,36 @@ def run(
 ) -> Record:
     "The record of `config`: the stored one, else train and store it"
     path,folder = Path(results)/f'{run_id(config)}.json',folder_of(data_dir, config.data)
-    kept = weights_file(run_id(config)) if keep else None
     stored = read_record(path) if path.exists() else None
-    if stored and folder is None and not (keep and not kept.exists()): return stored
+    complete = stored and (not keep or has_weights(stored))
+    if complete and folder is None: return clear_up(stored, results)
     data = load_data(config.data, config.resolution, folder, config.family, config.n_per_subclass)
-    if stored and stored.data['fingerprint']!=data.fingerprint:
-        raise InputError(f"record {path}: made from other data (fingerprint {stored.data['fingerprint'][:12]}) than {folder} holds ({data.fingerprint[:12]}): expected another results folder")
-    if stored and not (keep and not kept.exists()): return stored
+    if stored: check_data(stored, path, data, folder)
+    if complete: return clear_up(stored, results)
+    check_writable(results)
     weights = find_weights(config, results, data_dir)
-    with only_one(run_folder(config, data), label) as place:
-        if not path.exists(): write_record(train(config, data, label, weights, place/'checkpoints', kept), results)
-        elif keep and not kept.exists(): train(config, data, label, weights, place/'checkpoints', kept)
-        shutil.rmtree(place/'checkpoints', ignore_errors=True)
-    return read_record(path)
+    with only_one(run_folder(config, data.fingerprint), label) as place:
+        kept = weights_file(run_id(config)) if keep else None
+        if not path.exists():
+            record = train(config, data, label, weights, place/'checkpoints', kept)
+            if not path.exists(): write_record(record, results)
+        elif keep and not has_weights(read_record(path)): train(config, data, label, weights, place/'checkpoints', kept)
+    return clear_up(check_data(read_record(path), path, data, folder), results)
 
-# %% ../nbs/05_runs.ipynb #0cc4c7a2
+# %% ../nbs/05_runs.ipynb #377d0b6f
+def check_data(record:Record, path:Path, data:HierarchicalImages, folder) -> Record:
+    "The record itself, unless it was made from other images"
+    if record.data['fingerprint']==data.fingerprint: return record
+    raise InputError(f"record {path}: made from other data (fingerprint {record.data['fingerprint'][:12]}) than {folder or data.name} holds ({data.fingerprint[:12]}): expected another results folder")
+
+def check_writable(folder:str|Path):
+    "`InputError` unless records can be written to `folder`: better known before a training than after it"
+    place = next(p for p in (Path(folder).absolute(), *Path(folder).absolute().parents) if p.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK): raise InputError(f'results {folder}: cannot be written: expected a folder to write to')
+
 @contextmanager
 def only_one(folder:Path, label:str):
-    "Hold the lock of a run's folder; who comes second waits. The system takes the lock from a process that died"
+    "Hold the lock of a run's folder; who comes second waits"
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder/'lock')
     try: lock.acquire(timeout=0)
@@ -317,16 +388,54 @@ def only_one(folder:Path, label:str):
     try: yield folder
     finally: lock.release()
 
+# %% ../nbs/05_runs.ipynb #4e4effc0
 def find_weights(config:RunConfig, results:str|Path, data_dir) -> str|Path|None:
     "What `create_model` takes for the weights that `config` names; a pre-training whose weights are not here is run"
     if config.weights=='none': return None
     if config.weights=='imagenet' or Path(config.weights).suffix: return config.weights
-    record = Path(results)/f'{config.weights}.json'
-    if not record.exists(): raise InputError(f'weights {config.weights!r}: expected none, imagenet, a .safetensors or .pth file, or a run that has its record in {results}')
-    if not weights_file(config.weights).exists(): run(read_record(record).config, results, data_dir, f'pre-training {config.weights}', keep=True)
-    return weights_file(config.weights)
+    path,file = Path(results)/f'{config.weights}.json',weights_file(config.weights)
+    if not path.exists(): raise InputError(f'weights {config.weights!r}: expected none, imagenet, a .safetensors or .pth file, or a run that has its record in {results}')
+    record = read_record(path)
+    if has_weights(record): return file
+    if file.exists(): print(f'weights {file}: not those that {path} left; training them again', flush=True)
+    run(record.config, results, data_dir, f'pre-training {config.weights}', keep=True)
+    return file
 
-# %% ../nbs/05_runs.ipynb #2a1d1a73
+# %% ../nbs/05_runs.ipynb #42f382f6
+def is_gone(pid:int, since:float) -> bool:
+    "Whether the process that had this number at that time has ended; another may have the number now"
+    try: process = psutil.Process(pid)
+    except psutil.NoSuchProcess: return True
+    return process.status()==psutil.STATUS_ZOMBIE or process.create_time()>since+2
+
+def leftovers(folder:str|Path) -> list:
+    "What processes that are gone were writing in `folder`: files `.NAME.PID` of the kinds that we write, and folders `making-PID-...`"
+    found = []
+    for p in Path(folder).glob('*'):
+        m = re.fullmatch(r'\..+\.(?:json|npz|safetensors|ipynb)\.(\d+)|making-(\d+)-.*', p.name)
+        with suppress(FileNotFoundError):
+            if m and is_gone(int(m[1] or m[2]), p.stat().st_mtime): found.append(p)
+    return found
+
+# %% ../nbs/05_runs.ipynb #00e12361
+def remove(path:Path) -> int:
+    "Remove a file or a folder; its size in bytes"
+    files = [p for p in (path, *path.rglob('*')) if p.is_file()]
+    size = sum(p.stat().st_size for p in files)
+    if path.is_dir(): shutil.rmtree(path, ignore_errors=True)
+    else: path.unlink(missing_ok=True)
+    return size
+
+def clear_up(record:Record, results:str|Path) -> Record:
+    "Remove the checkpoints of a run that has its record, unless it is being trained, and what dead processes left; the record itself"
+    place = run_folder(record.config, record.data['fingerprint'])
+    if (place/'checkpoints').exists():
+        with suppress(Timeout), FileLock(place/'lock', timeout=0): shutil.rmtree(place/'checkpoints', ignore_errors=True)
+    for folder in (results, cache_folder()/'images', cache_folder()/'weights'):
+        for p in leftovers(folder): remove(p)
+    return record
+
+# %% ../nbs/05_runs.ipynb #0d3cf06a
 def brief(config:RunConfig) -> str:
     "A run in a few words, for progress lines"
     changed = [f'{f.name} {getattr(config, f.name)}' for f in fields(config) if f.name in ('weights','augment','freeze','split','image_size','recipe') and getattr(config, f.name)!=f.default]
@@ -336,6 +445,14 @@ def default_jobs() -> int:
     "One training on a GPU; else one a core, as far as there are 3 GiB of memory for each"
     if torch.cuda.is_available(): return 1
     return max(1, min(len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(), psutil.virtual_memory().available//(3<<30)))
+
+@functools.cache
+def forward_cost(shape:RunConfig) -> int: return count_multiply_adds(shape, 2)
+
+def cost(config:RunConfig) -> int:
+    "How long a run takes, in a unit of its own"
+    shape = RunConfig(**{k:getattr(config, k) for k in ('resolution','image_size','model','width','small_stem','patch_size','dim','depth','heads')})
+    return config.epochs*forward_cost(shape)*(2 if 'swap' in config.split else 1)
 
 def stored(config:RunConfig, results:str|Path) -> bool:
     "Whether there is a record"
@@ -347,11 +464,14 @@ def can_train(config:RunConfig, results:str|Path, data_dir) -> bool:
     before = Path(results)/f'{config.weights}.json'
     return here and (not before.exists() or weights_file(config.weights).exists() or can_train(read_record(before).config, results, data_dir))
 
-# %% ../nbs/05_runs.ipynb #cdec2b27
-def in_worker(threads:int, *args, **kwargs) -> Record:
-    "`run` in a process of its own"
-    torch.set_num_threads(threads)
-    return run(*args, **kwargs)
+# %% ../nbs/05_runs.ipynb #603ed074
+def begin_worker(parent:int):
+    "Leave Ctrl-C to the process that started this one, and end when it is gone, even in the middle of a training"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    def watch():
+        while os.getppid()==parent: time.sleep(.2)
+        os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()
 
 def run_all(
     configs:list,                # `RunConfig`s, each once
@@ -361,12 +481,10 @@ def run_all(
     keep:bool=False,             # Keep the final weights?
 ) -> list:                       # Their `Record`s, in the same order
     "The records of several runs; those that are missing are trained, several at a time"
-    missing = [c for c in configs if not stored(c, results)]
+    missing,start = sorted((c for c in configs if not stored(c, results)), key=cost, reverse=True),time.time()    # the longest first: nobody waits at the end
     jobs = min(jobs or default_jobs(), max(1, len(missing)))
-    threads,start = 1 if jobs>1 else torch.get_num_threads(),time.time()
-    jobs_done = joblib.Parallel(n_jobs=jobs, return_as='generator_unordered')(
-        joblib.delayed(in_worker)(threads, c, results, data_dir, brief(c), keep) for c in missing)
-    for i,r in enumerate(jobs_done, 1):
+    parallel = joblib.Parallel(n_jobs=jobs, return_as='generator_unordered', initializer=begin_worker, initargs=(os.getpid(),)) if jobs>1 else joblib.Parallel(1, return_as='generator')
+    for i,r in enumerate(parallel(joblib.delayed(run)(c, results, data_dir, brief(c), keep) for c in missing), 1):
         left = (time.time()-start)*(len(missing)-i)/i
         print(f"run {i}/{len(missing)} ({brief(r.config)}): accuracy {r.test['accuracy']:.3f}, loss {r.test['loss']:.3f}, {r.seconds:.0f} s; about {left:.0f} s left", flush=True)
     return [run(c, results, data_dir, brief(c), keep) for c in configs]
@@ -387,3 +505,88 @@ def resvit_train(
     print(f"record: {Path(results)/record.run_id}.json")
 
 resvit_train.__delwrap__ = RunConfig    # where the comments are; a dataclass's __init__ has no source
+
+# %% ../nbs/05_runs.ipynb #bc35c5bc
+def read_all(results:str|Path) -> tuple:
+    "All records of a folder, oldest first, and a line for each that is damaged and for each array file without its record"
+    folder,records,bad = Path(results),[],[]
+    if not folder.is_dir(): raise InputError(f'results {folder}: expected a folder of records')
+    for path in sorted(folder.glob('*.json')):
+        try: records.append(read_record(path))
+        except InputError as e: bad.append(str(e))
+    bad += [f'{p}: an array file without its record; a run that was killed replaces it' for p in sorted(folder.glob('*.npz')) if not p.with_suffix('.json').exists()]
+    return sorted(records, key=lambda r: r.started), bad
+
+def list_records(records:list) -> pd.DataFrame:
+    "A row per record"
+    rows = [[r.run_id, brief(r.config), f"{r.test['accuracy']:.3f}", f"{r.test['loss']:.3f}", len(r.epochs), f'{r.seconds:.0f}', r.started[:10]] for r in records]
+    return pd.DataFrame(rows, columns=['run_id','what','accuracy','loss','epochs','seconds','date'])
+
+def against_data(record:Record, data:HierarchicalImages) -> str:
+    "What is wrong with a record beside the images that it names; nothing, if nothing is"
+    if record.data['fingerprint']!=data.fingerprint: return f"made from other data (fingerprint {record.data['fingerprint'][:12]}) than this ({data.fingerprint[:12]})"
+    index = find_split(record.config.split)(data, record.config.split_seed)['test']
+    if not np.array_equal(record.images['index'], index): return 'its images are not the test part of its split'
+    if not np.array_equal(record.images['label'], data.labels(record.config.target)[index]): return 'its labels are not those of its images'
+
+# %% ../nbs/05_runs.ipynb #40c4ccb0
+def verify(
+    results:str|Path,    # Folder of records
+    data:str=None,       # Data set whose records are checked against its images, too
+    data_dir:str=None,   # Where these are
+) -> tuple:              # How many records are good, how many of them were checked against images, and a line for each bad one
+    "Read every record again, hashes, scores and all"
+    (records,bad),good,checked = read_all(results),0,0
+    for r in records:
+        beside = r.config.data==data
+        wrong = beside and against_data(r, load_data(data, r.config.resolution, data_dir, r.config.family, r.config.n_per_subclass))
+        if wrong: bad.append(f'record {r.run_id}: {wrong}')
+        else: good,checked = good+1,checked+beside
+    return good, checked, bad
+
+# %% ../nbs/05_runs.ipynb #88dc79dc
+def prune(results:str|Path) -> list:
+    "Remove from the cache what runs with a record in `results` no longer need, and what dead processes left; path and bytes of each"
+    removed = [(p, remove(p)) for folder in (results, cache_folder()/'images', cache_folder()/'weights', *(cache_folder()/'runs').glob('*/checkpoints')) for p in leftovers(folder)]
+    done = {run_folder(r.config, r.data['fingerprint']) for r in read_all(results)[0]}
+    for place in sorted(done):
+        if not place.is_dir(): continue
+        with suppress(Timeout), FileLock(place/'lock', timeout=0): removed.append((place, remove(place)))
+    return removed
+
+# %% ../nbs/05_runs.ipynb #334867b1
+def print_record(path:Path):
+    "A record as it is on disk, once it was checked"
+    if not path.exists(): raise InputError(f'show {path.stem!r}: there is no such record in {path.parent}: expected a run_id as listed without --show')
+    read_record(path)
+    print(path.read_text(), end='')
+
+def print_verified(results, data, data_dir):
+    "How many records are good; exit status 1 and the names of those that are not"
+    good,checked,bad = verify(results, data, data_dir)
+    print(f'{good} records are good' + (f', {checked} of them beside their images' if data else ''))
+    if bad: sys.exit('\n'.join(bad))
+
+def print_pruned(results):
+    "What was removed and how large it was"
+    removed = prune(results)
+    for path,size in removed: print(f'removed {path} ({size/2**20:.1f} MiB)')
+    print(f'{len(removed)} removed, {sum(size for _,size in removed)/2**20:.1f} MiB')
+
+# %% ../nbs/05_runs.ipynb #85cf97a5
+@console_script
+def resvit_runs(
+    results:str='results',           # Folder of records
+    show:str=None,                   # Print the record with this run_id
+    verify:bool=False,               # Check every record again; exit status 1 if one is bad
+    data:str='bird_dog_reptile',     # Data set of `data_dir`; fractals needs no folder
+    data_dir:str=None,               # With --verify: check the records of this data set against its images, too
+    prune:bool=False,                # Remove from the cache what finished runs and dead processes left; never a record
+):
+    "List records, show one, check them all, or clear up behind them"
+    if show: return print_record(Path(results)/f'{show}.json')
+    if verify: return print_verified(results, data if data_dir or data=='fractals' else None, data_dir)
+    if prune: return print_pruned(results)
+    records,bad = read_all(results)
+    print(list_records(records).to_string(index=False, justify='left') if records else f'no records in {results}')
+    if bad: sys.exit('\n'.join(bad))

@@ -1,0 +1,320 @@
+"""Nothing lost, nothing let in: runs that are killed, records that are damaged, processes that want the same.
+
+As a script, `test_store.py FOLDER ATTACK`, it is the process that forks and kills: children of a process that has
+imported everything start at once.
+"""
+import gc, json, os, random, shutil, signal, subprocess, sys, time, traceback
+from dataclasses import asdict, replace
+from pathlib import Path
+import filelock, numpy as np, psutil, pytest, torch
+from fastai.learner import Learner
+from PIL import Image
+from resvit_nb import data, learner, runs
+from resvit_nb.data import InputError
+from resvit_nb.models import save_weights
+from resvit_nb.runs import RunConfig, read_record, resvit_runs, run, run_folder, run_id, weights_file
+
+ROOT = Path(__file__).parent.parent
+CONFIG = RunConfig(data='image_tree', resolution=16, image_size=16, model='vit_tiny', dim=48, depth=2, heads=3, augment=True, drop=.5, recipe='one-cycle', batch_size=6, epochs=3)
+SHORT = replace(CONFIG, batch_size=12, epochs=2)
+
+
+# What the script does
+
+def plant(folder):
+    "Forty images of four subclasses"
+    for a, b, i in [(a, a+n, i) for a in 'ab' for n in '12' for i in range(10)]:
+        (folder/a/b).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(ord(b[0])*100+ord(b[1])*10+i).integers(0, 255, (16,16,3), np.uint8)).save(folder/a/b/f'{i}.png')
+    return folder
+
+def forked(attack, *args):
+    "A process of its own that does this"
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid: return pid
+    try: attack(*args); sys.stdout.flush(); os._exit(0)
+    except BaseException: traceback.print_exc(); sys.stderr.flush(); os._exit(1)
+
+def ended(pid): return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+def kill_at(n, names):
+    "Arrange that this process is killed at the n-th moment that matters: before every change of a file, half-way through it, and before every batch"
+    count = 0
+    def moment(name):
+        nonlocal count
+        count += 1
+        names.append(name)
+        if count == n: os.kill(os.getpid(), signal.SIGKILL)
+    def around(owner, name):
+        whole = getattr(owner, name)
+        def wrapped(*args, **kwargs):
+            moment(name)
+            return whole(*args, **kwargs)
+        setattr(owner, name, wrapped)
+    for name in ('replace', 'rename', 'fsync', 'unlink', 'rmdir', 'mkdir'): around(os, name)
+    around(Learner, 'one_batch')
+    write = data.write_atomically
+    def halfway(path, fill):
+        def half(f):
+            f.write(b'half'); f.flush(); moment('half-way'); f.seek(0); f.truncate()
+            fill(f)
+        write(path, half)
+    for module in (runs, learner): module.write_atomically = halfway
+
+def tracked(folder, tree, n, to=None):
+    "The run, killed at the n-th moment, with everything that it writes in `folder`"
+    os.environ['RESVIT_CACHE'] = str(folder/'cache')
+    names = []
+    if n or to: kill_at(n, names)
+    run(SHORT, folder/'results', tree, keep=True)
+    if to: to.write_text(json.dumps(names))
+
+def outcome(folder):
+    "What must be the same: every file's name, and the content of the record and of the weights, but for times"
+    os.environ['RESVIT_CACHE'] = str(folder/'cache')
+    r = read_record(folder/'results'/f'{run_id(SHORT)}.json')
+    files = sorted(str(p.relative_to(folder)) for p in folder.rglob('*') if 'pixels' not in p.name)
+    rows = [{k: v for k, v in row.items() if 'second' not in k} for row in r.epochs]
+    return files, {k: v.tolist() for k, v in r.images.items()}, rows, r.test, r.weights, r.resumed, weights_file(r.run_id).read_bytes().hex()
+
+def everywhere(folder):
+    "Kill the run at every moment, one after another; it goes on each time"
+    tree = plant(folder/'tree')
+    tracked(folder/'first', tree, None)    # what is imported late is imported here, once
+    gc.collect(); gc.freeze()
+    assert ended(forked(tracked, folder/'whole', tree, None, folder/'names')) == 0
+    names, whole, wrong, trained = json.loads((folder/'names').read_text()), outcome(folder/'whole'), [], 0
+    for n, name in enumerate(names, 1):
+        here = folder/f'{n}'
+        status = ended(forked(tracked, here, tree, n)), ended(forked(tracked, here, tree, None))
+        if status != (-signal.SIGKILL, 0): wrong.append(f'{n} {name}: ended with {status}')
+        else: wrong += [f'{n} {name}: {what} differ' for what, a, b in zip(('files', 'images', 'epochs', 'scores', 'weights', 'resumed', 'bits'), whole, outcome(here)) if a != b]
+        shutil.rmtree(here)
+    (folder/'wrong').write_text(json.dumps(dict(moments=len(names), wrong=wrong)))
+
+def twice(folder):
+    "Two processes ask for the same run, and two fine-tunings for the same pre-training whose weights are gone; each is trained once"
+    tree = plant(folder/'tree')
+    os.environ['RESVIT_CACHE'] = str(folder/'cache')
+    fit = Learner.fit
+    def slow(self, n): print('trained', flush=True); time.sleep(.5); fit(self, n)
+    Learner.fit = slow
+    def both(*configs): return [ended(p) for p in [forked(run, c, folder/'results', tree) for c in configs]]
+    assert both(CONFIG, CONFIG) == [0, 0]
+    print('--', flush=True)
+    before = run(replace(CONFIG, target='subclass'), folder/'results', tree, keep=True)
+    weights_file(before.run_id).unlink()
+    tuned = replace(CONFIG, target='subclass', weights=before.run_id, epochs=1)
+    print('--', flush=True)
+    assert both(tuned, replace(tuned, seed=1)) == [0, 0]
+    assert {r.weights['begun'] for r in map(read_record, (folder/'results').glob('*.json')) if 'begun' in r.weights} == {before.weights['left']}
+
+def workers(folder):
+    "Two long trainings in two workers"
+    os.environ['RESVIT_CACHE'] = str(folder/'cache')
+    runs.run_all([replace(CONFIG, epochs=10000, seed=s) for s in (0, 1)], folder/'results', plant(folder/'tree'), jobs=2)
+
+
+# Tests
+
+def script(folder, attack, **options):
+    env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'} | dict(OMP_NUM_THREADS='1')
+    return subprocess.Popen([sys.executable, '-W', 'ignore', __file__, str(folder), attack], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+
+def test_killed_at_every_moment_it_ends_with_the_same_bits(tmp_path):
+    child = script(tmp_path, 'everywhere')
+    assert child.wait() == 0, child.stdout.read()
+    found = json.loads((tmp_path/'wrong').read_text())
+    assert found['moments'] > 35 and found['wrong'] == []
+
+def test_two_that_want_the_same_train_it_once(tmp_path):
+    printed, _ = (child := script(tmp_path, 'twice')).communicate()
+    assert child.returncode == 0, printed
+    same, _, fine_tunings = printed.split('--\n')
+    assert same.count('trained\n') == 1 and same.count('another process trains this run; waiting') == 1
+    assert fine_tunings.count('trained\n') == 3    # the pre-training once, and each of the two
+
+@pytest.mark.parametrize('sign, group', [(signal.SIGINT, True), (signal.SIGKILL, False)], ids=['Ctrl-C', 'killed'])
+def test_no_worker_goes_on_alone(sign, group, tmp_path):
+    child = script(tmp_path, 'workers', start_new_session=True)
+    while len(list(tmp_path.glob('cache/runs/*/checkpoints/epoch-*'))) < 2: time.sleep(.05); assert child.poll() is None, child.stdout.read()
+    started = [p for p in psutil.Process(child.pid).children(recursive=True)]
+    (os.killpg if group else os.kill)(child.pid, sign)
+    assert len(started) >= 2 and psutil.wait_procs(started, 10)[1] == []
+    printed, _ = child.communicate()
+    assert child.returncode != 0 and (not group or printed.count('Traceback') == 1 and printed.rstrip().endswith('KeyboardInterrupt'))    # which console_script makes one line
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv('RESVIT_CACHE', str(tmp_path/'cache'))
+    tree, results = plant(tmp_path/'tree'), tmp_path/'results'
+    return tree, results, lambda config=CONFIG, **options: run(config, results, tree, **options)
+
+def broken_off(store, monkeypatch, config=CONFIG, keep_all=False):
+    "Its checkpoints, after it was stopped in its third epoch"
+    tree, results, go = store
+    batch = Learner.one_batch
+    def stop(self, *args):
+        if self.training and self.epoch == 2: raise KeyboardInterrupt
+        batch(self, *args)
+    with monkeypatch.context() as m:
+        m.setattr(Learner, 'one_batch', stop)
+        if keep_all: m.setattr(Path, 'unlink', lambda self, **k: 'checkpoints' in self.parts or os.unlink(self) if self.exists() else None)
+        with pytest.raises(KeyboardInterrupt): go(config)
+    return sorted(next((results.parent/'cache/runs').glob(f'{run_id(config)}-*/checkpoints')).glob('epoch-*'))
+
+def same(a, b): return [{k: v for k, v in row.items() if 'second' not in k} for row in a.epochs] == [{k: v for k, v in row.items() if 'second' not in k} for row in b.epochs] and all(np.array_equal(a.images[k], b.images[k]) for k in a.images)
+
+DAMAGE = dict(truncated=lambda b: b[:len(b)//2], empty=lambda b: b'', flipped=lambda b: b[:-9]+bytes([b[-9]^1])+b[-8:], header=lambda b: b'\xff'*8+b[8:], text=lambda b: b'half')
+
+@pytest.mark.parametrize('what', DAMAGE)
+@pytest.mark.parametrize('keep_all', [False, True], ids=['the only one', 'with the one before'])
+def test_damaged_checkpoint_is_named_and_passed_over(what, keep_all, store, monkeypatch, capsys):
+    *earlier, last = broken_off(store, monkeypatch, keep_all=keep_all)
+    assert len(earlier) == keep_all
+    last.write_bytes(DAMAGE[what](last.read_bytes()))
+    batches, batch = [], Learner.one_batch
+    monkeypatch.setattr(Learner, 'one_batch', lambda self, *a: (batches.append(self.epoch) if self.training else None, batch(self, *a)))
+    record = store[2]()
+    assert f'checkpoint {last}: damaged' in capsys.readouterr().out
+    assert set(batches) == ({1, 2} if keep_all else {0, 1, 2})
+    monkeypatch.setenv('RESVIT_CACHE', str(store[1].parent/'other'))
+    assert same(record, run(CONFIG, store[1].parent/'elsewhere', store[0]))
+
+def test_a_frozen_network_goes_on(store, monkeypatch):
+    config = replace(CONFIG, model='resnet50', dim=None, depth=None, heads=None, width=8, freeze=True)
+    broken_off(store, monkeypatch, config)
+    record = store[2](config)
+    shutil.rmtree(store[1])
+    assert same(record, store[2](config)) and record.resumed == []
+
+def test_going_on_under_other_conditions_is_recorded(store, monkeypatch):
+    broken_off(store, monkeypatch)
+    ours = runs.versions()
+    monkeypatch.setattr(runs, 'versions', lambda: ours | dict(torch='9.9'))
+    record = store[2]()
+    assert record.resumed == read_record(store[1]/f'{record.run_id}.json').resumed == [dict(epoch=2, differ=dict(torch=[ours['torch'], '9.9']))]
+
+def test_a_training_that_began_with_other_weights_is_not_gone_on_with(store, monkeypatch, capsys):
+    file = store[1].parent/'start.safetensors'
+    config = replace(CONFIG, weights=str(file))
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        save_weights(runs.make_model(CONFIG, 2), file)
+        if seed == 1: broken_off(store, monkeypatch, config)
+    record = store[2](config)
+    assert 'its training began with other weights' in capsys.readouterr().out
+    shutil.rmtree(store[1])
+    assert same(record, store[2](config)) and record.weights == dict(begun=runs.digest(file))
+
+def test_same_bits_whatever_ran_before_and_in_another_process(store):
+    first = store[2]()
+    shutil.rmtree(store[1])
+    threads = torch.get_num_threads()
+    torch.rand(5); random.random(); np.random.rand(3); torch.set_num_threads(2)
+    try: store[2](replace(CONFIG, seed=3)); again = store[2]()
+    finally: torch.set_num_threads(threads)
+    assert same(first, again)
+    code = f'from resvit_nb.runs import *; run(RunConfig(**{asdict(CONFIG)!r}), {str(store[1].parent/"third")!r}, {str(store[0])!r})'
+    subprocess.run([sys.executable, '-W', 'ignore', '-c', code], env=os.environ | dict(OMP_NUM_THREADS='2'), check=True, stdout=subprocess.DEVNULL)
+    assert same(first, read_record(store[1].parent/'third'/f'{first.run_id}.json'))
+
+def means_the_same(b, whole):
+    try: return json.loads(b) == json.loads(whole)
+    except ValueError: return False
+
+def test_no_change_of_a_record_goes_unnoticed(store):
+    record = store[2]()
+    path = store[1]/f'{record.run_id}.json'
+    rng = random.Random(0)
+    for file in (path, path.with_suffix('.npz')):
+        whole = file.read_bytes()
+        changed = [whole[:n] for n in rng.sample(range(len(whole)-1), 60)]
+        changed += [whole[:n]+bytes([whole[n]^1<<rng.randrange(8)])+whole[n+1:] for n in rng.sample(range(len(whole)), 150)]
+        for b in [*changed, b'', b'null', b'[1]', b'3', b'{}', whole*2, b'\xff\xfe']:
+            file.write_bytes(b)
+            if file == path and means_the_same(b, whole): continue    # 1e-05 and 1E-05
+            with pytest.raises(InputError, match=r'^record [^\n]*; expected a record as it was written[^\n]*$') as e: read_record(path)
+            assert str(path) in str(e.value) and file.read_bytes() == b
+        file.write_bytes(whole)
+    assert same(record, read_record(path))
+
+def test_a_bad_record_is_left_alone_and_not_trained_over(store):
+    record = store[2]()
+    path = store[1]/f'{record.run_id}.json'
+    for old, new, why in (('"schema": 1', '"schema": 2', 'schema is not 1 but 2'), ('"drop": 0.5', '"drop": 0.4', 'edited since'), ('{', '{"new": 1, ', 'edited since')):
+        whole = path.read_text()
+        path.write_text(whole.replace(old, new, 1))
+        with pytest.raises(InputError, match=why): store[2]()
+        assert path.read_text() == whole.replace(old, new, 1)
+        path.write_text(whole)
+    path.with_suffix('.npz').unlink()
+    with pytest.raises(InputError, match='FileNotFoundError'): store[2]()
+    assert [p.name for p in store[1].iterdir()] == [path.name]
+
+def test_other_images_are_never_taken_for_the_same(store):
+    record = store[2]()
+    Image.new('RGB', (16,16)).save(next((store[0]/'a/a1').iterdir()))
+    with pytest.raises(InputError, match='made from other data'): store[2]()
+    assert read_record(store[1]/f'{record.run_id}.json').data == record.data
+
+def test_damaged_weights_of_a_pre_training_are_trained_again(store, capsys):
+    before = store[2](replace(CONFIG, target='subclass'), keep=True)
+    file = weights_file(before.run_id)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-5]+bytes([whole[-5]^1])+whole[-4:])
+    after = store[2](replace(CONFIG, target='subclass', weights=before.run_id, epochs=1))
+    assert 'not those that' in capsys.readouterr().out and file.read_bytes() == whole and after.weights['begun'] == before.weights['left']
+
+def command(*options):
+    "Exit status or last words of resvit_runs"
+    try: resvit_runs.command([str(o) for o in options])
+    except SystemExit as e: return e.code
+
+def test_resvit_runs(store, capsys):
+    tree, results, go = store
+    kept, other = go(), go(replace(CONFIG, seed=1))
+    assert command('--results', results) is None
+    table = capsys.readouterr().out
+    assert [table.count(f' {r.run_id} ') + table.count(f'\n{r.run_id} ') for r in (kept, other)] == [1, 1] and f"{kept.test['accuracy']:.3f}" in table
+    assert command('--results', results, '--show', kept.run_id) is None
+    assert json.loads(capsys.readouterr().out)['run_id'] == kept.run_id
+    assert 'there is no such record' in command('--results', results, '--show', 'nothing')
+    assert 'expected a folder' in command('--results', results/'nowhere')
+    assert command('--results', results, '--verify', '--data', 'image_tree', '--data_dir', tree) is None
+    assert '2 records are good, 2 of them beside their images' in capsys.readouterr().out
+    path = results/f'{other.run_id}.json'
+    path.write_text(path.read_text().replace('"accuracy": ', '"accuracy": 1', 1))
+    (results/'lonely.npz').write_bytes(b'')
+    said = command('--results', results, '--verify')
+    assert said.count('\n') == 1 and str(path) in said and 'lonely.npz' in said and kept.run_id not in said
+    assert '1 records are good' in capsys.readouterr().out
+    (results/'lonely.npz').unlink(); shutil.copy(tree/'a/a1/0.png', tree/'a/a1/1.png')
+    assert f'record {kept.run_id}: made from other data' in command('--results', results, '--verify', '--data', 'image_tree', '--data_dir', tree)
+
+def test_prune_takes_what_nobody_needs_and_nothing_else(store, monkeypatch, capsys):
+    tree, results, go = store
+    done, running = go(), replace(CONFIG, seed=2)
+    checkpoints, = broken_off(store, monkeypatch, running)
+    place = run_folder(CONFIG, done.data['fingerprint'])
+    (place/'checkpoints').mkdir(); (place/'checkpoints/epoch-00001-0.safetensors').write_bytes(b'x'*2**20)
+    dead = subprocess.Popen(['true']); dead.wait()
+    left = [results/f'.a.json.{dead.pid}', checkpoints.parent/f'.epoch-1.safetensors.{dead.pid}', weights_file('a').parent/f'.a.safetensors.{dead.pid}', results.parent/f'cache/images/making-{dead.pid}-x/images.npy']
+    live = [results/f'.b.json.{os.getpid()}', results/'.bashrc', results/f'.notes.{dead.pid}']
+    for p in left+live: p.parent.mkdir(parents=True, exist_ok=True); p.write_bytes(b'half')
+    records = {p: p.read_bytes() for p in results.glob('[!.]*')}
+    with filelock.FileLock(place/'lock'): command('--results', results, '--prune')
+    assert place.exists()    # somebody trains it
+    command('--results', results, '--prune')
+    assert '1.0 MiB' in capsys.readouterr().out.splitlines()[-1]
+    assert not any(p.exists() for p in [*left, left[-1].parent, place]) and all(p.exists() for p in [*live, checkpoints])
+    assert {p: p.read_bytes() for p in results.glob('[!.]*')} == records
+
+def test_killed_reproduction_loses_nothing(tmp_path):
+    sys.path.insert(0, str(Path(__file__).parent))
+    from faults import inject
+    phases, lost, rounds = inject(tmp_path, kills=2, only='transfer', seed=1, site=False)
+    assert len(phases) == 2 and lost == []
+
+if __name__ == '__main__': globals()[sys.argv[2]](Path(sys.argv[1]))
