@@ -7,8 +7,9 @@ __all__ = ['project_root', 'experiments', 'results_folder', 'find_parameters', '
            'rename_pages', 'link_within', 'math_to_mathml', 'make_offline', 'render', 'build_site', 'tables',
            'check_request', 'plans_of', 'make_pages', 'resvit_reproduce', 'cell_markdown', 'readme', 'resvit_readme']
 
-# %% ../nbs/07_reproduce.ipynb #854a51f9
+# %% ../nbs/07_reproduce.ipynb #aaac5574
 import ast,builtins,html,os,re,shutil,subprocess,sys,tempfile,time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import nbformat, papermill
 from latex2mathml.converter import convert
@@ -16,7 +17,7 @@ from nbdev.clean import clean_nb
 from nbdev.config import get_config
 from .data import InputError, check_one_of, console_script, write_atomically
 from .protocol import EXPERIMENTS, carry_out, make_plan
-from .runs import find_profile, leftovers, remove
+from .runs import default_jobs, find_profile, leftovers, remove
 
 # %% ../nbs/07_reproduce.ipynb #41ec828b
 def project_root(start:str|Path='.') -> Path:
@@ -178,13 +179,14 @@ def plans_of(
     names = {'hierarchy':['vit']}.get(only, [only] if only in EXPERIMENTS else EXPERIMENTS)
     return [make_plan(name, *args) for name in names]
 
-# %% ../nbs/07_reproduce.ipynb #ba94c497
+# %% ../nbs/07_reproduce.ipynb #49d13e05
 def make_pages(root:Path, chosen:dict, parameters:dict, out:Path):
-    "Execute notebooks into `out/notebooks` and print their tables"
-    for name,path in chosen.items():
-        print(f'{name}: {os.path.relpath(path)}', flush=True)
-        execute(path, parameters, out/'notebooks'/path.name)
-        for table in tables(out/'notebooks'/path.name): print(f'\n{table}\n')
+    "Execute notebooks into `out/notebooks`, several at a time, and print their tables"
+    with ThreadPoolExecutor(default_jobs()) as pool:    # each waits for a kernel of its own
+        made = pool.map(lambda path: execute(path, parameters, out/'notebooks'/path.name), chosen.values())
+        for (name,path),_ in zip(chosen.items(), made):
+            print(f'{name}: {os.path.relpath(path)}', flush=True)
+            for table in tables(out/'notebooks'/path.name): print(f'\n{table}\n')
     for folder in (out, out/'notebooks'):
         for p in leftovers(folder): remove(p)    # of processes that were killed
     print('site: nbdev prepares the pages, then', 'Quarto' if shutil.which('quarto') else 'smalldocs', 'renders them', flush=True)

@@ -105,15 +105,15 @@ class Profile:
         base = self.base if model=='resnet50' else replace(self.base, model=model, width=RunConfig.width, **self.vit)
         return replace(base, target=check_target(target), **{'epochs':self.epochs[target], **changes})
 
-# %% ../nbs/05_runs.ipynb #ce431e34
-small_vit = dict(dim=96, depth=6, heads=3)
+# %% ../nbs/05_runs.ipynb #6a88dc50
+small_vit = dict(dim=96, depth=4, heads=3)
 tiny = RunConfig(n_per_subclass=10, resolution=16, image_size=16, width=8)
 pretraining = dict(target='subclass', augment=True, recipe='one-cycle', split='8:1:1')
 
 PROFILES = dict(
     smoke=Profile(tiny, dict(dim=48, depth=2, heads=3), dict(superclass=1, subclass=1, curves=6), 1, 24, replace(tiny, family=1, epochs=1, **pretraining),
         'a test of the machinery on generated images; its numbers mean nothing'),
-    quick=Profile(RunConfig(width=16), small_vit, dict(superclass=6, subclass=10, curves=15), 1, 48, RunConfig(width=16, family=1, epochs=8, **pretraining),
+    quick=Profile(RunConfig(width=16), small_vit, dict(superclass=6, subclass=10, curves=14), 1, 40, RunConfig(width=16, family=1, epochs=8, **pretraining),
         'a first look on generated images with narrow networks; not the reproduction'),
     paper=Profile(RunConfig(data='bird_dog_reptile'), {}, dict(superclass=10, subclass=15, curves=100), 3, 64,
         RunConfig(data='cifar100', epochs=8, batch_size=128, **pretraining), "the reproduction: the course's images, the full networks, the epochs of the paper"))
@@ -435,10 +435,12 @@ def clear_up(record:Record, results:str|Path) -> Record:
         for p in leftovers(folder): remove(p)
     return record
 
-# %% ../nbs/05_runs.ipynb #0d3cf06a
+# %% ../nbs/05_runs.ipynb #9379ab08
 def brief(config:RunConfig) -> str:
     "A run in a few words, for progress lines"
-    changed = [f'{f.name} {getattr(config, f.name)}' for f in fields(config) if f.name in ('weights','augment','freeze','split','image_size','recipe') and getattr(config, f.name)!=f.default]
+    changed = [f.name if getattr(config, f.name) is True else f'{f.name} {getattr(config, f.name)}' for f in fields(config) if f.name in ('augment','freeze','split','recipe') and getattr(config, f.name)!=f.default]
+    if config.weights!='none': changed.append('pre-trained')
+    if config.image_size!=config.resolution: changed.append(f'upsampled to {config.image_size} px')
     return ', '.join([config.target, config.model, f'dropout {config.drop:g}', *changed, f'{config.epochs} epochs', f'seed {config.seed}'])
 
 def default_jobs() -> int:
@@ -464,7 +466,7 @@ def can_train(config:RunConfig, results:str|Path, data_dir) -> bool:
     before = Path(results)/f'{config.weights}.json'
     return here and (not before.exists() or weights_file(config.weights).exists() or can_train(read_record(before).config, results, data_dir))
 
-# %% ../nbs/05_runs.ipynb #603ed074
+# %% ../nbs/05_runs.ipynb #79a215ed
 def begin_worker(parent:int):
     "Leave Ctrl-C to the process that started this one, and end when it is gone, even in the middle of a training"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -484,8 +486,10 @@ def run_all(
     missing,start = sorted((c for c in configs if not stored(c, results)), key=cost, reverse=True),time.time()    # the longest first: nobody waits at the end
     jobs = min(jobs or default_jobs(), max(1, len(missing)))
     parallel = joblib.Parallel(n_jobs=jobs, return_as='generator_unordered', initializer=begin_worker, initargs=(os.getpid(),)) if jobs>1 else joblib.Parallel(1, return_as='generator')
+    done,whole = 0,sum(map(cost, missing))
     for i,r in enumerate(parallel(joblib.delayed(run)(c, results, data_dir, brief(c), keep) for c in missing), 1):
-        left = (time.time()-start)*(len(missing)-i)/i
+        done += cost(r.config)
+        left = (time.time()-start)*(whole-done)/done
         print(f"run {i}/{len(missing)} ({brief(r.config)}): accuracy {r.test['accuracy']:.3f}, loss {r.test['loss']:.3f}, {r.seconds:.0f} s; about {left:.0f} s left", flush=True)
     return [run(c, results, data_dir, brief(c), keep) for c in configs]
 
