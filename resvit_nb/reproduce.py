@@ -79,7 +79,7 @@ def execute(
     to.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(to, lambda f: f.write(nbformat.writes(done).encode()))
 
-# %% ../nbs/07_reproduce.ipynb #e8faaaf1
+# %% ../nbs/07_reproduce.ipynb #1bbaac04
 def stage(
     root:Path,       # The project
     executed:Path,   # Folder of executed experiments
@@ -91,7 +91,8 @@ def stage(
     ignore = shutil.ignore_patterns('.*', '_proc', '_docs')
     (root/'results').mkdir(exist_ok=True)    # nbs/results leads there
     shutil.copytree(root/'nbs', to/'nbs', ignore=ignore)
-    for folder,name in ((executed, 'experiments'), (results, 'results')): shutil.copytree(folder, to/'nbs'/name, ignore=ignore, dirs_exist_ok=True)
+    for folder,name in ((executed, 'experiments'), (results, 'results')):
+        if folder.is_dir(): shutil.copytree(folder, to/'nbs'/name, ignore=ignore, dirs_exist_ok=True)
 
 # %% ../nbs/07_reproduce.ipynb #2e0e3c24
 def process(staged:Path):

@@ -435,7 +435,7 @@ def clear_up(record:Record, results:str|Path) -> Record:
         for p in leftovers(folder): remove(p)
     return record
 
-# %% ../nbs/05_runs.ipynb #9379ab08
+# %% ../nbs/05_runs.ipynb #61424e55
 def brief(config:RunConfig) -> str:
     "A run in a few words, for progress lines"
     changed = [f.name if getattr(config, f.name) is True else f'{f.name} {getattr(config, f.name)}' for f in fields(config) if f.name in ('augment','freeze','split','recipe') and getattr(config, f.name)!=f.default]
@@ -443,6 +443,7 @@ def brief(config:RunConfig) -> str:
     if config.image_size!=config.resolution: changed.append(f'upsampled to {config.image_size} px')
     return ', '.join([config.target, config.model, f'dropout {config.drop:g}', *changed, f'{config.epochs} epochs', f'seed {config.seed}'])
 
+# %% ../nbs/05_runs.ipynb #02056aba
 def default_jobs() -> int:
     "One training on a GPU; else one a core, as far as there are 3 GiB of memory for each"
     if torch.cuda.is_available(): return 1
@@ -466,7 +467,7 @@ def can_train(config:RunConfig, results:str|Path, data_dir) -> bool:
     before = Path(results)/f'{config.weights}.json'
     return here and (not before.exists() or weights_file(config.weights).exists() or can_train(read_record(before).config, results, data_dir))
 
-# %% ../nbs/05_runs.ipynb #79a215ed
+# %% ../nbs/05_runs.ipynb #b5aa5abd
 def begin_worker(parent:int):
     "Leave Ctrl-C to the process that started this one, and end when it is gone, even in the middle of a training"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -475,6 +476,7 @@ def begin_worker(parent:int):
         os._exit(1)
     threading.Thread(target=watch, daemon=True).start()
 
+# %% ../nbs/05_runs.ipynb #50c88084
 def run_all(
     configs:list,                # `RunConfig`s, each once
     results:str|Path='results',  # Folder of records
