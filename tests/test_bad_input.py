@@ -1,5 +1,6 @@
 "What users, other people's files and full disks can do wrong: one line, exit status 1, and nothing written."
 import io, os, pickle, resource, shutil, signal, struct, tarfile, tempfile, zipfile, zlib
+from contextlib import contextmanager
 from pathlib import Path
 import nbformat, numpy as np, pytest, torch
 from PIL import Image
@@ -381,18 +382,17 @@ def test_cache_folder_without_permission(tmp_path, capfd, request):
     refused(capfd, 'bird_dog_reptile', folder, 'cannot be written (Permission denied): expected space', tmp_path/'cache')
     refused(capfd, 'bird_dog_reptile', folder, 'cannot be written (Permission denied): expected space', tmp_path/'cache')
 
-@pytest.fixture
-def full_disk(monkeypatch):
-    "Files of more than 2,000 bytes cannot be written"
+@contextmanager
+def full_disk():
+    "No file can grow beyond 2,000 bytes. Not a fixture: pytest's own output may be such a file."
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try: yield
+    finally: resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-def test_full_disk_while_the_cache_is_written(tmp_path, capfd, request):
+def test_full_disk_while_the_cache_is_written(tmp_path, capfd):
     folder = write_course(tmp_path/'course')
-    request.getfixturevalue('full_disk')
-    said = refused(capfd, 'bird_dog_reptile', folder, 'cannot be written (File too large): expected space', tmp_path/'cache')
+    with full_disk(): said = refused(capfd, 'bird_dog_reptile', folder, 'cannot be written (File too large): expected space', tmp_path/'cache')
     assert str(tmp_path/'cache/images') in said
 
 def test_full_disk_for_the_labels(tmp_path, capfd, monkeypatch):
@@ -401,15 +401,15 @@ def test_full_disk_for_the_labels(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(data_module, 'save_cached', full)
     refused(capfd, 'bird_dog_reptile', folder, 'cannot be written (No space left on device)', tmp_path/'cache')
 
-def test_sheet(tmp_path, capfd, request):
+def test_sheet(tmp_path, capfd):
     folder = write_tree(tmp_path/'tree', each=8)
     argv = '--data', 'image_tree', '--data_dir', folder
     assert leaves(resvit_data.command, *argv, '--sheet', tmp_path/'s.jpg') == f'resvit_data: error: sheet {tmp_path}/s.jpg: expected a file name that ends in .png'
     assert made(tmp_path/'cache') == []
     assert leaves(resvit_data.command, *argv, '--sheet', tmp_path/'nowhere/s.png') == f'resvit_data: error: {tmp_path}/nowhere/s.png: cannot be written (No such file or directory)'
-    request.getfixturevalue('full_disk')
     capfd.readouterr()
-    assert leaves(resvit_data.command, *argv, '--sheet', tmp_path/'s.png') == f'resvit_data: error: {tmp_path}/s.png: cannot be written (File too large)'
+    with full_disk(): said = leaves(resvit_data.command, *argv, '--sheet', tmp_path/'s.png')
+    assert said == f'resvit_data: error: {tmp_path}/s.png: cannot be written (File too large)'
     assert capfd.readouterr().err == ''
     assert sorted(p.name for p in tmp_path.iterdir()) == ['cache', 'tree']
 
@@ -427,15 +427,13 @@ def small_record(images=40, **changes):
     return Record(RunConfig(epochs=1, **changes), facts, [dict(epoch=1, train_loss=1., valid_loss=1.)], summarise(arrays), 10, 'float32', 'none', 1, 1., '2026-01-01T00:00:00+00:00',
                   dict(python='3.11'), dict(device='cpu', name='made up', threads=1), arrays)
 
-def test_full_disk_while_a_record_is_written(tmp_path, capfd, request):
-    request.getfixturevalue('full_disk')
-    with pytest.raises(InputError, match=r'results/fractals-superclass-resnet50-\w+\.npz: cannot be written \(File too large\)'): write_record(small_record(images=4000), tmp_path/'results')
+def test_full_disk_while_a_record_is_written(tmp_path, capfd):
+    with full_disk(), pytest.raises(InputError, match=r'results/fractals-superclass-resnet50-\w+\.npz: cannot be written \(File too large\)'): write_record(small_record(images=4000), tmp_path/'results')
     assert list((tmp_path/'results').iterdir()) == [] and capfd.readouterr() == ('', '')
 
-def test_full_disk_keeps_the_old_file(tmp_path, request):
+def test_full_disk_keeps_the_old_file(tmp_path):
     (tmp_path/'a').write_text('old')
-    request.getfixturevalue('full_disk')
-    with pytest.raises(InputError, match='a: cannot be written'): write_atomically(tmp_path/'a', lambda f: f.write(bytes(3000)))
+    with full_disk(), pytest.raises(InputError, match='a: cannot be written'): write_atomically(tmp_path/'a', lambda f: f.write(bytes(3000)))
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {'a': 'old'}
 
 @pytest.mark.parametrize('path, message', [('file/a', 'Not a directory'), ('nowhere/a', 'No such file or directory'), ('folder', 'Is a directory'), ('x'*300, 'File name too long')])
