@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['CLAIMS', 'QUESTIONS', 'pair_of', 'only_of', 'Comparison', 'Level', 'read_shape', 'Curve', 'Slower', 'Claim',
-           'compared', 'vit_behind', 'judge_all', 'claim_word', 'seeds_alone', 'in_bold', 'parts_table', 'in_short',
-           'claims_table']
+           'compared', 'dropout_parts', 'vit_behind', 'judge_all', 'claim_word', 'seeds_alone', 'in_bold',
+           'parts_table', 'in_short', 'claims_table']
 
-# %% ../nbs/06b_claims.ipynb #e8a97531
-from dataclasses import dataclass
+# %% ../nbs/06b_claims.ipynb #3f84c698
+from dataclasses import dataclass, replace
 import numpy as np, pandas as pd
 from .data import TARGETS
 from .paper import Table, by_target, common_seeds, image_scores, in_units, links, marked, paper_numbers, same_images
@@ -85,7 +85,7 @@ def read_shape(
     yes,no = (high<0, low>0) if shape=='falls' else (low>0, high<0)
     return slope, low, high, True if yes else False if no else None
 
-# %% ../nbs/06b_claims.ipynb #7becca6c
+# %% ../nbs/06b_claims.ipynb #2e84c763
 @dataclass(frozen=True)
 class Curve:
     "Something that is seen in a loss curve"
@@ -110,8 +110,9 @@ class Curve:
         if not records: return None
         value,low,high,shown = zip(*(read_shape(np.array([row[self.column] for row in r.epochs]), self.shape) for r in records))
         word = 'reproduced' if all(s is True for s in shown) else 'not reproduced' if all(s is False for s in shown) else 'inconclusive'
-        note = '' if len(records)>1 else f'one seed; its curve alone would say: {word}'
-        return Verdict(word if len(records)>1 else 'inconclusive', float(np.mean(value)), min(low), max(high), float('nan'), len(records), 0, note)
+        found = float(np.mean(value)), min(low), max(high), float('nan'), len(records), 0
+        if len(records)>1: return Verdict(word, *found)
+        return Verdict('inconclusive', *found, f'one seed; its curve alone would say: {word}', word)
 
 # %% ../nbs/06b_claims.ipynb #52c5f72c
 @dataclass(frozen=True)
@@ -151,7 +152,16 @@ def compared(experiment:str, a:str, b:str, paper:int=None, accuracy:str=None, lo
     expected = [(m,e) for m,e in (('accuracy',accuracy), ('loss',loss)) if e]
     return tuple(Comparison(experiment, a, e, b, t, m, paper) for t in targets for m,e in expected)
 
-# %% ../nbs/06b_claims.ipynb #317390b6
+# %% ../nbs/06b_claims.ipynb #24572aba
+def dropout_parts(start:str='', paper:int=None) -> tuple:
+    "What claim 4 is made of, for networks that begin in the same way"
+    return compared('dropout', f'0.5{start}', f'0.2{start}', paper, accuracy='same') + compared('dropout', f'0.8{start}', f'0.2{start}', paper, accuracy='lower')
+
+def vit_behind(a:str, b:str, paper:int=None) -> tuple:
+    "What claim 5 is made of, for a ViT and a ResNet-50"
+    return compared('vit', a, b, paper, accuracy='not higher', targets=['superclass']) + compared('vit', a, b, paper, accuracy='lower', targets=['subclass'])
+
+# %% ../nbs/06b_claims.ipynb #007b46a8
 CLAIMS = [
     Claim('1', 'Pre-trained ResNet-50 beats self-defined, in accuracy and loss, on both targets', '4.1', '01_transfer',
           compared('transfer', 'pre-trained', 'self-defined', 1, accuracy='higher', loss='lower')),
@@ -160,9 +170,9 @@ CLAIMS = [
     Claim('3', 'Training on the larger half (swap) raises accuracy on both targets', '4.2', '02_augmentation',
           compared('augmentation', 'swapped', 'with', 2, accuracy='higher')),
     Claim('4', 'Dropout 0.2 and 0.5 do not differ; 0.8 is clearly worse', '4.3', '03_dropout',
-          compared('dropout', '0.5', '0.2', 3, accuracy='same') + compared('dropout', '0.8', '0.2', 3, accuracy='lower')),
+          dropout_parts(paper=3)),
     Claim('5', 'ViT does not beat ResNet-50; on subclasses it is far behind', '4.4', '04_vit',
-          compared('vit', 'ViT', 'ResNet50', 4, accuracy='not higher', targets=['superclass']) + compared('vit', 'ViT', 'ResNet50', 4, accuracy='lower', targets=['subclass'])),
+          vit_behind('ViT', 'ResNet50', 4)),
     Claim('6', "Over 100 epochs ResNet-50's losses keep falling; ViT's validation loss has its minimum near epoch 20, spikes, and rises after 50", '4.4, Figure 3', '05_curves',
           tuple(Curve(s, t, c, shape) for t in TARGETS for s,c,shape in (('ResNet50','train_loss','falls'), ('ResNet50','valid_loss','falls'),
                 ('ViT','valid_loss','early minimum'), ('ViT','valid_loss','spike'), ('ViT','valid_loss','rises')))),
@@ -170,16 +180,14 @@ CLAIMS = [
           compared('vit', 'ViT, upsampled', 'ViT', 4, accuracy='higher', loss='lower') + tuple(Slower('vit', 'ViT, upsampled', 'ViT', t) for t in TARGETS)),
     Claim('8', 'Both reach about 50% on superclasses', '4.4, 5', '04_vit', tuple(Level('vit', s, 'superclass', .5, paper=4) for s in ('ViT','ResNet50')))]
 
-# %% ../nbs/06b_claims.ipynb #c2bec888
-def vit_behind(a:str, b:str) -> tuple: return compared('vit', a, b, accuracy='not higher', targets=['superclass']) + compared('vit', a, b, accuracy='lower', targets=['subclass'])
-
+# %% ../nbs/06b_claims.ipynb #e9b412ea
 QUESTIONS = [
     Claim('5a', 'The same, if ResNet-50 starts from nothing as the ViT does', 'ours', '04_vit', vit_behind('ViT', 'ResNet50, from scratch')),
     Claim('5b', 'The same, with the recipe one-cycle', 'ours', '04_vit', vit_behind('ViT, one-cycle', 'ResNet50, from scratch, one-cycle')),
     Claim('4a', 'Dropout as in claim 4, if ResNet-50 starts from nothing', 'ours', '03_dropout',
-          compared('dropout', '0.5, from scratch', '0.2, from scratch', accuracy='same') + compared('dropout', '0.8, from scratch', '0.2, from scratch', accuracy='lower'))]
+          dropout_parts(', from scratch'))]
 
-# %% ../nbs/06b_claims.ipynb #fa7b80fa
+# %% ../nbs/06b_claims.ipynb #bf6530ff
 def judge_all(
     claims:list,   # `Claim`s
     runs:dict,     # Experiment -> setting's name -> its `Record`s
@@ -197,9 +205,8 @@ def claim_word(verdicts:list) -> str:
 def seeds_alone(verdicts:list) -> str:
     "What a claim's single seed would say, for a claim that is inconclusive for the want of seeds"
     there = [v for v in verdicts if v]
-    if len(there)<len(verdicts) or not any(v.note for v in there): return ''
-    words = [v.note.split(': ')[-1] if v.note else v.word for v in there]
-    return 'not reproduced' if 'not reproduced' in words else 'inconclusive' if 'inconclusive' in words else 'reproduced'
+    if len(there)<len(verdicts) or not any(v.alone for v in there): return ''
+    return combine([replace(v, word=v.alone or v.word) for v in there])
 
 # %% ../nbs/06b_claims.ipynb #8a8d1a5f
 def in_bold(v:Verdict|None) -> str:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EXPERIMENTS', 'WEIGHTS', 'Plan', 'at_resolution', 'make_plan', 'check_seeds', 'fill_in', 'folders', 'can_train_with',
-           'carry_out']
+           'train_missing', 'carry_out']
 
 # %% ../nbs/05a_protocol.ipynb #086599f3
 from dataclasses import dataclass, replace
@@ -110,22 +110,27 @@ def can_train_with(config:RunConfig, before:list, results, dirs) -> bool:
     "Whether the images of this run are there, and those of the pre-training that it begins with"
     return can_train(config, results, dirs) and all(can_train(b, results, dirs) or stored(b, results) for b in before if run_id(b)==config.weights)
 
-# %% ../nbs/05a_protocol.ipynb #00c0d3f0
-def carry_out(
-    plans:list,               # One `Plan` or several of one profile
+# %% ../nbs/05a_protocol.ipynb #8976b53f
+def train_missing(
+    plans:list,               # `Plan`s of one profile
     results:str|Path,         # Folder of records
-    data_dir:str=None,        # Folder of the experiment's images, for profile paper
+    data_dir:str=None,        # Folder of the experiments' images, for profile paper
     pretrain_dir:str=None,    # Folder or archive of the images for pre-training, for profile paper
     jobs:int=None,            # Trainings at a time [one a core]
-) -> dict:                    # Of one plan: setting's name -> its `Record`s
-    "Train what is missing, as far as there are images, and read the records"
-    plans = plans if isinstance(plans, list) else [plans]
+):
+    "Train what has no record yet, as far as there are images, and say what there is none for"
     before = list(dict.fromkeys(c for p in plans for c in p.before))
     configs = list(dict.fromkeys(c for p in plans for c in p.configs))
     dirs = folders(plans[0], data_dir, pretrain_dir)
-    can_have = [c for c in configs if stored(c, results) or can_train_with(c, before, results, dirs)]
-    if any(not stored(c, results) for c in can_have): run_all(before, results, dirs, jobs, keep=True)
-    records = dict(zip(can_have, run_all(can_have, results, dirs, jobs)))
-    missing = len(configs)-len(can_have)
-    if missing: print(f'{missing} of {len(configs)} runs have no record in {results} and no images to train on: give data_dir and pretrain_dir to train them')
-    return {name: [records[c] for c in cs if c in records] for name,cs in plans[0].settings.items()} if len(plans)==1 else {}
+    missing = [c for c in configs if not stored(c, results)]
+    possible = [c for c in missing if can_train_with(c, before, results, dirs)]
+    if possible: run_all(before, results, dirs, jobs, keep=True)
+    run_all(possible, results, dirs, jobs)
+    left = len(missing)-len(possible)
+    if left: print(f'{left} of {len(configs)} runs have no record in {results} and no images to train on: give data_dir and pretrain_dir to train them')
+
+def carry_out(plan:Plan, results:str|Path, data_dir:str=None, pretrain_dir:str=None, jobs:int=None) -> dict:
+    "Setting's name -> its `Record`s, as far as they can be had; options as for `train_missing`"
+    train_missing([plan], results, data_dir, pretrain_dir, jobs)
+    dirs = folders(plan, data_dir, pretrain_dir)
+    return {name: run_all([c for c in configs if stored(c, results)], results, dirs) for name,configs in plan.settings.items()}

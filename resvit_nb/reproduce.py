@@ -7,7 +7,7 @@ __all__ = ['project_root', 'experiments', 'results_folder', 'find_parameters', '
            'rename_pages', 'link_within', 'math_to_mathml', 'make_offline', 'render', 'build_site', 'tables',
            'check_request', 'plans_of', 'make_pages', 'resvit_reproduce', 'cell_markdown', 'readme', 'resvit_readme']
 
-# %% ../nbs/07_reproduce.ipynb #aaac5574
+# %% ../nbs/07_reproduce.ipynb #eaafbba7
 import ast,builtins,html,os,re,shutil,subprocess,sys,tempfile,time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +16,7 @@ from latex2mathml.converter import convert
 from nbdev.clean import clean_nb
 from nbdev.config import get_config
 from .data import InputError, check_one_of, console_script, write_atomically
-from .protocol import EXPERIMENTS, carry_out, make_plan
+from .protocol import EXPERIMENTS, make_plan, train_missing
 from .runs import default_jobs, find_profile, leftovers, remove
 
 # %% ../nbs/07_reproduce.ipynb #41ec828b
@@ -194,7 +194,7 @@ def make_pages(root:Path, chosen:dict, parameters:dict, out:Path):
     build_site(root, out/'notebooks', Path(parameters['results']), out/'site')
     print(f"site: {out/'site/index.html'}")
 
-# %% ../nbs/07_reproduce.ipynb #15b65db7
+# %% ../nbs/07_reproduce.ipynb #ad4ccdeb
 @console_script
 def resvit_reproduce(
     profile:str='quick',         # Size: smoke, quick or paper
@@ -215,7 +215,7 @@ def resvit_reproduce(
     plans = plans_of(only, profile, dataset, weights, resolution, seeds)
     check_request(profile, dataset, data_dir, pretrain_dir, only, chosen, jobs)
     out,results = Path(out or os.path.relpath(root/'out'/profile)),results_folder(profile, results)
-    carry_out(plans, results, data_dir, pretrain_dir, jobs)
+    train_missing(plans, results, data_dir, pretrain_dir, jobs)
     parameters = dict(profile=profile, dataset=dataset, weights=weights, resolution=resolution, seeds=seeds, data_dir=data_dir, pretrain_dir=pretrain_dir, results=str(results), jobs=jobs)
     make_pages(root, {only: chosen[only]} if only else chosen, parameters, out)
     print(f'done in {time.time()-start:.0f} s')

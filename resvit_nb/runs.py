@@ -6,7 +6,7 @@
 __all__ = ['ALLOWED', 'SMALLEST', 'small_vit', 'tiny', 'pretraining', 'PROFILES', 'SCHEMA', 'RunConfig', 'check_config',
            'canonical', 'run_id', 'Profile', 'find_profile', 'Record', 'versions', 'processor', 'hardware',
            'peak_memory', 'data_facts', 'make_model', 'count_multiply_adds', 'channel_stats', 'digest', 'cpu_threads',
-           'train', 'conditions', 'weights_note', 'saved_weights', 'make_record', 'facts_digest', 'write_record',
+           'train', 'conditions', 'weights_origin', 'saved_weights', 'make_record', 'facts_digest', 'write_record',
            'parse_record', 'check_record', 'read_record', 'folder_of', 'run_folder', 'weights_file', 'has_weights',
            'run', 'check_data', 'check_writable', 'only_one', 'find_weights', 'is_gone', 'leftovers', 'remove',
            'clear_up', 'brief', 'default_jobs', 'forward_cost', 'cost', 'stored', 'can_train', 'begin_worker',
@@ -238,13 +238,13 @@ def train(
         seconds,facts = kept.seconds+time.perf_counter()-start,data_facts(data, config.target, split)
         return make_record(config, learn, images, facts, started, seconds, saved_weights(learn, weights, keep, data), kept.resumed)
 
-# %% ../nbs/05_runs.ipynb #5bd3b28f
+# %% ../nbs/05_runs.ipynb #b39e3a8d
 def conditions(config:RunConfig, device:torch.device, weights=None) -> dict:
     "Versions, hardware, precision, and the sha256 of the weights it begins with"
     begun = digest(weights) if weights and Path(weights).is_file() else None
     return {**versions(), **hardware(device), 'precision':choose_precision(config.precision, device, config.image_size), 'begun':begun}
 
-def weights_note(sha256:str, fingerprint:str) -> str:
+def weights_origin(sha256:str, fingerprint:str) -> str:
     "What is written beside weights that are kept: their hash, and that of the images they come from"
     return json.dumps(dict(sha256=sha256, fingerprint=fingerprint))
 
@@ -254,7 +254,7 @@ def saved_weights(learn, begun:Path, keep:Path, data:HierarchicalImages) -> dict
         keep.parent.mkdir(parents=True, exist_ok=True)
         tensors = {k: v.detach().cpu().contiguous() for k,v in learn.model.state_dict().items()}
         write_atomically(keep, lambda f: f.write(save(tensors, {'format':'pt'})))
-        write_atomically(keep.with_suffix('.json'), lambda f: f.write(weights_note(digest(keep), data.fingerprint).encode()))
+        write_atomically(keep.with_suffix('.json'), lambda f: f.write(weights_origin(digest(keep), data.fingerprint).encode()))
     return {what: digest(path) for what,path in (('begun',begun), ('left',keep)) if path and Path(path).is_file()}
 
 # %% ../nbs/05_runs.ipynb #a47dc6fa
@@ -319,7 +319,7 @@ def read_record(path:str|Path) -> Record:
         why = f"{type(e).__name__}: {' '.join(str(e).split())[:200]}"
         raise InputError(f'record {path}: {why}; expected a record as it was written. Move it away to train again') from None
 
-# %% ../nbs/05_runs.ipynb #0549b9bb
+# %% ../nbs/05_runs.ipynb #3978d641
 def folder_of(data_dir, name:str):
     "The folder for a data set: from a dict by name, or the one folder there is; `None` for generated images"
     return data_dir.get(name) if isinstance(data_dir, dict) else None if name=='fractals' else data_dir
@@ -337,7 +337,7 @@ def has_weights(record:Record) -> bool:
     file = weights_file(record.run_id)
     if not file.exists(): return False
     sha256,note = digest(file),file.with_suffix('.json')
-    return sha256==record.weights.get('left') or (note.exists() and note.read_text()==weights_note(sha256, record.data['fingerprint']))
+    return sha256==record.weights.get('left') or (note.exists() and note.read_text()==weights_origin(sha256, record.data['fingerprint']))
 
 # %% ../nbs/05_runs.ipynb #20bbeb85
 def run(
@@ -476,7 +476,7 @@ def begin_worker(parent:int):
         os._exit(1)
     threading.Thread(target=watch, daemon=True).start()
 
-# %% ../nbs/05_runs.ipynb #50c88084
+# %% ../nbs/05_runs.ipynb #8b5177fb
 def run_all(
     configs:list,                # `RunConfig`s, each once
     results:str|Path='results',  # Folder of records
@@ -488,12 +488,13 @@ def run_all(
     missing,start = sorted((c for c in configs if not stored(c, results)), key=cost, reverse=True),time.time()    # the longest first: nobody waits at the end
     jobs = min(jobs or default_jobs(), max(1, len(missing)))
     parallel = joblib.Parallel(n_jobs=jobs, return_as='generator_unordered', initializer=begin_worker, initargs=(os.getpid(),)) if jobs>1 else joblib.Parallel(1, return_as='generator')
-    done,whole = 0,sum(map(cost, missing))
+    made,done,whole = {},0,sum(map(cost, missing))
     for i,r in enumerate(parallel(joblib.delayed(run)(c, results, data_dir, brief(c), keep) for c in missing), 1):
+        made[r.config] = r
         done += cost(r.config)
         left = (time.time()-start)*(whole-done)/done
         print(f"run {i}/{len(missing)} ({brief(r.config)}): accuracy {r.test['accuracy']:.3f}, loss {r.test['loss']:.3f}, {r.seconds:.0f} s; about {left:.0f} s left", flush=True)
-    return [run(c, results, data_dir, brief(c), keep) for c in configs]
+    return [made.get(c) or run(c, results, data_dir, brief(c), keep) for c in configs]
 
 # %% ../nbs/05_runs.ipynb #9568b4b1
 @console_script

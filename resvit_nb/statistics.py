@@ -113,7 +113,7 @@ def judge(
     else: yes,no = low>0 and high>=smallest, high<smallest
     return 'reproduced' if yes else 'not reproduced' if no else 'inconclusive'
 
-# %% ../nbs/05b_statistics.ipynb #6428ed86
+# %% ../nbs/05b_statistics.ipynb #5c1597ab
 @dataclass(frozen=True)
 class Verdict:
     "What our runs say of a claim, and why"
@@ -125,8 +125,9 @@ class Verdict:
     seeds:int     # Pairs of runs
     images:int    # Test images
     note:str=''   # What a reader must know besides
+    alone:str=''  # With a single seed: the word that its images alone would give
 
-# %% ../nbs/05b_statistics.ipynb #9734076b
+# %% ../nbs/05b_statistics.ipynb #7a45f018
 def verdict(
     scores_a:np.ndarray,  # (seeds, images) of setting A: right or wrong, or losses in nats
     scores_b:np.ndarray,  # The same of setting B: same seeds, same images, same order
@@ -140,9 +141,9 @@ def verdict(
     scores_a,scores_b = check_scores(scores_a),check_scores(scores_b)
     if paired and scores_a.shape!=scores_b.shape: raise InputError(f'scores of shapes {scores_a.shape} and {scores_b.shape}: expected the same seeds and images for both')
     effect,low,high = bootstrap_interval(scores_a-scores_b) if paired else difference_of_means(scores_a, scores_b)
-    word,note = judge(low, high, expected, smallest or SMALLEST_EFFECT[metric]),''
-    if len(scores_a)<2: word,note = 'inconclusive',f'one seed; the images alone would say: {word}'
-    return Verdict(word, effect, low, high, effect_size(scores_a, scores_b, metric), *scores_a.shape, note)
+    word,found = judge(low, high, expected, smallest or SMALLEST_EFFECT[metric]),(effect, low, high, effect_size(scores_a, scores_b, metric), *scores_a.shape)
+    if len(scores_a)>1: return Verdict(word, *found)
+    return Verdict('inconclusive', *found, f'one seed; the images alone would say: {word}', word)
 
 # %% ../nbs/05b_statistics.ipynb #e44df7b5
 def combine(
