@@ -22,7 +22,7 @@ setup(
     packages=find_packages(include=[lib, f'{lib}.*']),
     include_package_data=True,
     install_requires=cfg['requirements'].split(),
-    extras_require={'dev': cfg['dev_requirements'].split()},
+    extras_require={extra: cfg[f'{extra}_requirements'].split() for extra in ('dev', 'cluster')},
     python_requires=f">={cfg['min_python']}",
     long_description=Path('README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',

@@ -110,13 +110,14 @@ def can_train_with(config:RunConfig, before:list, results, dirs) -> bool:
     "Whether the images of this run are there, and those of the pre-training that it begins with"
     return can_train(config, results, dirs) and all(can_train(b, results, dirs) or stored(b, results) for b in before if run_id(b)==config.weights)
 
-# %% ../nbs/05a_protocol.ipynb #8976b53f
+# %% ../nbs/05a_protocol.ipynb #bca25025
 def train_missing(
     plans:list,               # `Plan`s of one profile
     results:str|Path,         # Folder of records
     data_dir:str=None,        # Folder of the experiments' images, for profile paper
     pretrain_dir:str=None,    # Folder or archive of the images for pre-training, for profile paper
-    jobs:int=None,            # Trainings at a time [one a core]
+    n_jobs:int=None,          # Trainings at a time [one a core]
+    cluster:str=None,         # Address of a dask scheduler whose workers train
 ):
     "Train what has no record yet, as far as there are images, and say what there is none for"
     before = list(dict.fromkeys(c for p in plans for c in p.before))
@@ -124,13 +125,13 @@ def train_missing(
     dirs = folders(plans[0], data_dir, pretrain_dir)
     missing = [c for c in configs if not stored(c, results)]
     possible = [c for c in missing if can_train_with(c, before, results, dirs)]
-    if possible: run_all(before, results, dirs, jobs, keep=True)
-    run_all(possible, results, dirs, jobs)
+    if possible: run_all(before, results, dirs, n_jobs, True, cluster)
+    run_all(possible, results, dirs, n_jobs, cluster=cluster)
     left = len(missing)-len(possible)
     if left: print(f'{left} of {len(configs)} runs have no record in {results} and no images to train on: give data_dir and pretrain_dir to train them')
 
-def carry_out(plan:Plan, results:str|Path, data_dir:str=None, pretrain_dir:str=None, jobs:int=None) -> dict:
+def carry_out(plan:Plan, results:str|Path, data_dir:str=None, pretrain_dir:str=None, n_jobs:int=None) -> dict:
     "Setting's name -> its `Record`s, as far as they can be had; options as for `train_missing`"
-    train_missing([plan], results, data_dir, pretrain_dir, jobs)
+    train_missing([plan], results, data_dir, pretrain_dir, n_jobs)
     dirs = folders(plan, data_dir, pretrain_dir)
     return {name: run_all([c for c in configs if stored(c, results)], results, dirs) for name,configs in plan.settings.items()}

@@ -162,15 +162,15 @@ def tables(path:Path) -> list:
     cells = [c for c in nbformat.read(path, 4).cells if 'table' in c.metadata.get('tags', [])]
     return [o.text if o.output_type=='stream' else o.data['text/plain'] for c in cells for o in c.outputs]
 
-# %% ../nbs/07_reproduce.ipynb #c8818d2d
-def check_request(profile, dataset, data_dir, pretrain_dir, only, known, jobs):
+# %% ../nbs/07_reproduce.ipynb #d302542c
+def check_request(profile, dataset, data_dir, pretrain_dir, only, known, n_jobs):
     "`InputError` for the first option that cannot be"
     if (data_dir or pretrain_dir) and find_profile(profile, dataset).base.data=='fractals':
         raise InputError(f'data_dir {data_dir or pretrain_dir}: profile {profile} draws its images: expected no data_dir and no pretrain_dir, or profile paper')
     for name,path in (('data_dir',data_dir), ('pretrain_dir',pretrain_dir)):
         if path is not None and not Path(path).exists(): raise InputError(f'{name} {path}: folder or archive missing')
     if only is not None: check_one_of('only', only, known)
-    if jobs is not None and jobs<1: raise InputError(f'jobs {jobs}: expected at least 1')
+    if n_jobs is not None and n_jobs<1: raise InputError(f'n_jobs {n_jobs}: expected at least 1')
 
 def plans_of(
     only:str|None,   # Name of a page of `nbs/experiments`; `None`: all of them
@@ -194,7 +194,7 @@ def make_pages(root:Path, chosen:dict, parameters:dict, out:Path):
     build_site(root, out/'notebooks', Path(parameters['results']), out/'site')
     print(f"site: {out/'site/index.html'}")
 
-# %% ../nbs/07_reproduce.ipynb #ad4ccdeb
+# %% ../nbs/07_reproduce.ipynb #a26a2319
 @console_script
 def resvit_reproduce(
     profile:str='quick',         # Size: smoke, quick or paper
@@ -205,18 +205,18 @@ def resvit_reproduce(
     pretrain_dir:str=None,       # Folder or archive of the images for pre-training, likewise
     only:str=None,               # Name of a single experiment, such as dropout
     seeds:int=None,              # Repetitions of every run [the profile's]
-    jobs:int=None,               # Trainings at a time [one a core]
+    n_jobs:int=None,             # Trainings at a time [one a core]
+    cluster:str=None,            # Address of a dask scheduler whose workers train, such as tcp://host:8786 [this machine]
     out:str=None,                # Folder for executed notebooks and the site [out/PROFILE]
     results:str=None,            # Folder of records [results for paper, else out/PROFILE/results]
 ):
     "Run the experiments of the paper and make the site"
-    start,root = time.time(),project_root()
-    chosen = experiments(root)
+    start,root,chosen = time.time(),project_root(),experiments(project_root())
     plans = plans_of(only, profile, dataset, weights, resolution, seeds)
-    check_request(profile, dataset, data_dir, pretrain_dir, only, chosen, jobs)
+    check_request(profile, dataset, data_dir, pretrain_dir, only, chosen, n_jobs)
     out,results = Path(out or os.path.relpath(root/'out'/profile)),results_folder(profile, results)
-    train_missing(plans, results, data_dir, pretrain_dir, jobs)
-    parameters = dict(profile=profile, dataset=dataset, weights=weights, resolution=resolution, seeds=seeds, data_dir=data_dir, pretrain_dir=pretrain_dir, results=str(results), jobs=jobs)
+    train_missing(plans, results, data_dir, pretrain_dir, n_jobs, cluster)
+    parameters = dict(profile=profile, dataset=dataset, weights=weights, resolution=resolution, seeds=seeds, data_dir=data_dir, pretrain_dir=pretrain_dir, results=str(results), n_jobs=n_jobs)
     make_pages(root, {only: chosen[only]} if only else chosen, parameters, out)
     print(f'done in {time.time()-start:.0f} s')
 

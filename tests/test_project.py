@@ -33,7 +33,7 @@ def test_every_module_comes_from_a_notebook():
 def test_notebooks_are_clean_and_keep_their_tags(copy):
     nbdev('nbdev_clean', copy)
     assert [p.name for p in NOTEBOOKS if (copy/p.relative_to(ROOT)).read_text() != p.read_text()] == []
-    for name, path in experiments(copy).items(): assert set(find_parameters(nbformat.read(path, 4), name)) == {'profile', 'dataset', 'weights', 'resolution', 'seeds', 'data_dir', 'pretrain_dir', 'results', 'jobs'}
+    for name, path in experiments(copy).items(): assert set(find_parameters(nbformat.read(path, 4), name)) == {'profile', 'dataset', 'weights', 'resolution', 'seeds', 'data_dir', 'pretrain_dir', 'results', 'n_jobs'}
 
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebook_form(path):
@@ -72,7 +72,7 @@ def test_pins_are_in_settings_and_constraints_satisfy_them():
     assert {'fastcore', 'execnb', 'ghapi', 'plum-dispatch', 'fastprogress'} <= {r.name for r in wanted}
     assert [str(r) for r in wanted if pinned[canonicalize_name(r.name)] not in r.specifier] == []
 
-@pytest.mark.parametrize('path', sorted((ROOT/'results').glob('*.json')), ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', sorted((ROOT/'results').glob('*-*.json')), ids=lambda p: p.stem)
 def test_published_record(path):
     record = read_record(path)
     assert len(record.epochs) == record.config.epochs and len(record.images['index']) == record.data['test']

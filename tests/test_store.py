@@ -113,7 +113,7 @@ def twice(folder):
 def workers(folder):
     "Two long trainings in two workers"
     os.environ['RESVIT_CACHE'] = str(folder/'cache')
-    runs.run_all([replace(CONFIG, epochs=10000, seed=s) for s in (0, 1)], folder/'results', plant(folder/'tree'), jobs=2)
+    runs.run_all([replace(CONFIG, epochs=10000, seed=s) for s in (0, 1)], folder/'results', plant(folder/'tree'), n_jobs=2)
 
 
 # Tests
@@ -318,3 +318,23 @@ def test_killed_reproduction_loses_nothing(tmp_path):
     assert len(phases) == 2 and lost == []
 
 if __name__ == '__main__': globals()[sys.argv[2]](Path(sys.argv[1]))
+
+
+# ---- a cluster
+def test_a_cluster_gives_the_same_bits(tmp_path, capfd):
+    from dask.distributed import LocalCluster
+    configs = [replace(CONFIG, seed=s) for s in (0, 1)]
+    here = [runs.run(c, tmp_path/'here', plant(tmp_path/'tree')) for c in configs]
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as local:
+        there = runs.run_all(configs, tmp_path/'there', tmp_path/'tree', cluster=local.scheduler_address)
+    for a, b in zip(here, there): assert a.epochs[-1]['train_loss'] == b.epochs[-1]['train_loss'] and np.array_equal(a.images['loss'], b.images['loss'])
+    assert sorted(p.name for p in (tmp_path/'here').iterdir()) == sorted(p.name for p in (tmp_path/'there').iterdir())
+
+def test_a_cluster_that_cannot_be_used(tmp_path, monkeypatch):
+    from dask.distributed import LocalCluster
+    with pytest.raises(InputError, match='cluster tcp://127.0.0.1:9: no answer: expected the address of a dask scheduler'): runs.run_all([CONFIG], tmp_path/'results', cluster='tcp://127.0.0.1:9')
+    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as local:
+        with pytest.raises(InputError, match='runs several tasks in one process: expected workers started with --nthreads 1'): runs.run_all([CONFIG], tmp_path/'results', cluster=local.scheduler_address)
+    monkeypatch.setitem(sys.modules, 'dask.distributed', None)
+    with pytest.raises(InputError, match=r"cluster here: dask is not installed: expected pip install 'resvit_nb\[cluster\]'"): runs.run_all([CONFIG], tmp_path/'results', cluster='here')
+    assert not (tmp_path/'results').exists()
