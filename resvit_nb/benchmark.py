@@ -10,7 +10,7 @@ __all__ = ['WARMUP', 'SYSTEMS', 'VARIANTS', 'KINDS', 'SMOKE', 'PARTS', 'Clock', 
            'load_and_pass', 'scale', 'cases', 'machine', 'read_benchmark', 'keep_part', 'resvit_benchmark', 'speed',
            'case_of', 'table_of']
 
-# %% ../nbs/09_benchmark.ipynb #02340e33
+# %% ../nbs/09_benchmark.ipynb #913acd18
 import itertools,json,os,platform,re,resource,subprocess,sys,tempfile,time
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +20,7 @@ from datetime import datetime, timezone
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from .data import InputError, check_one_of, console_script, cache_folder, fractals, image_loaders, image_tree, imagenet_stats, write_atomically
 import numpy as np, pandas as pd, psutil, torch
 import torch.nn.functional as F
 from fastai.callback.core import Callback
@@ -30,7 +31,6 @@ from fastai.vision.data import ImageDataLoaders
 from PIL import Image
 from timm.data import ImageDataset, create_loader
 from timm.optim import create_optimizer_v2
-from .data import InputError, check_one_of, console_script, cache_folder, fractals, image_loaders, image_tree, imagenet_stats, write_atomically
 from .learner import choose_precision, image_learner, keep_memory
 from .runs import RunConfig, check_writable, hardware, make_model, versions
 
