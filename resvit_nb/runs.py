@@ -487,14 +487,14 @@ def begin_worker(parent:int):
         os._exit(1)
     threading.Thread(target=watch, daemon=True).start()
 
-# %% ../nbs/05_runs.ipynb #44156ae8
+# %% ../nbs/05_runs.ipynb #5874b8e6
 @contextmanager
 def workers(n_jobs:int, cluster:str=None):
     "What carries out trainings: as many at a time as asked for, on this machine or on the workers of a dask cluster"
     if cluster is None and n_jobs==1: yield joblib.Parallel(1, return_as='generator')
     elif cluster is None:
-        try: yield joblib.Parallel(n_jobs, return_as='generator_unordered', initializer=begin_worker, initargs=(os.getpid(),))
-        finally: get_reusable_executor(n_jobs, reuse=True).shutdown(kill_workers=True)    # they would wait for more work, for five minutes
+        yield joblib.Parallel(n_jobs, return_as='generator_unordered', initializer=begin_worker, initargs=(os.getpid(),))
+        get_reusable_executor(n_jobs, reuse=True).shutdown(kill_workers=True)    # they would wait for more work, for five minutes; not after Ctrl-C, when joblib ends them
     else:
         with on_cluster(cluster): yield joblib.Parallel(return_as='generator_unordered')
 
