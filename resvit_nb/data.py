@@ -4,17 +4,17 @@
 
 # %% auto #0
 __all__ = ['TARGETS', 'CACHE_VERSION', 'MAX_PIXELS', 'FORMATS', 'SUFFIXES', 'SOURCES', 'PARTS', 'PAPER_SIZES', 'SPLITS',
-           'AMOUNTS', 'InputError', 'check_one_of', 'console_script', 'write_atomically', 'HierarchicalImages',
-           'check_target', 'find_parents', 'check_arrays', 'hierarchical_images', 'cache_folder', 'load_cached',
-           'save_cached', 'new_images', 'make_cached', 'cached', 'fractals', 'to_rgb', 'decode_image', 'decode_images',
-           'read_rows', 'read_table', 'read_integer', 'check_class', 'read_classes', 'read_label', 'inside',
-           'file_stamp', 'check_once', 'bird_dog_reptile', 'read_slice', 'list_folder', 'list_archive', 'list_tree',
-           'tree_labels', 'image_tree', 'read_cifar100', 'cifar100', 'load_data', 'stratified_split', 'sized_split',
-           'swapped', 'find_split', 'affine_matrices', 'random_affine', 'warp', 'AffineAugment', 'Subset',
-           'BatchLoader', 'LabelNames', 'BicubicResize', 'image_loaders', 'describe', 'resvit_data']
+           'AMOUNTS', 'InputError', 'check_one_of', 'interrupt', 'out_of_memory', 'console_script', 'write_atomically',
+           'HierarchicalImages', 'check_target', 'find_parents', 'check_arrays', 'hierarchical_images', 'cache_folder',
+           'load_cached', 'save_cached', 'new_images', 'make_cached', 'cached', 'fractals', 'to_rgb', 'decode_image',
+           'decode_images', 'read_rows', 'read_table', 'read_integer', 'check_class', 'read_classes', 'read_label',
+           'inside', 'file_stamp', 'check_once', 'bird_dog_reptile', 'read_slice', 'list_folder', 'list_archive',
+           'list_tree', 'tree_labels', 'image_tree', 'read_cifar100', 'cifar100', 'load_data', 'stratified_split',
+           'sized_split', 'swapped', 'find_split', 'affine_matrices', 'random_affine', 'warp', 'AffineAugment',
+           'Subset', 'BatchLoader', 'LabelNames', 'BicubicResize', 'image_loaders', 'describe', 'resvit_data']
 
-# %% ../nbs/00_data.ipynb #21912593
-import csv,functools,hashlib,io,json,os,pickle,stat,sys,tarfile,tempfile,warnings
+# %% ../nbs/00_data.ipynb #4b9f3eea
+import csv,functools,hashlib,io,json,os,pickle,signal,stat,sys,tarfile,tempfile,warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import radians
@@ -52,7 +52,15 @@ def check_one_of(
     if type(value) is not str or value not in allowed: raise InputError(f"{name} {value!r}: expected one of {', '.join(allowed)}")
     return value
 
-# %% ../nbs/00_data.ipynb #0eca7cc7
+# %% ../nbs/00_data.ipynb #21cf1ad8
+def interrupt(number, frame):
+    "Answer a signal as Ctrl-C is answered"
+    raise KeyboardInterrupt(number)
+
+def out_of_memory(e:Exception) -> bool:
+    "Whether there was no memory left, of the machine or of the GPU"
+    return isinstance(e, (MemoryError,torch.OutOfMemoryError)) or "can't allocate memory" in str(e)
+
 def console_script(func):
     "Give `func` a `command`: its parameters as options; what the user can mend becomes one line and exit status 1"
     def leave(message): sys.exit(f'{func.__name__}: error: {InputError(message)}')
@@ -60,13 +68,17 @@ def console_script(func):
         parser = anno_parser(func, prog=func.__name__)
         parser.error = lambda message: leave(f'{message} (see --help)')
         options = {k:v for k,v in vars(parser.parse_args(argv)).items() if k in func.__annotations__}
+        before = signal.signal(signal.SIGTERM, interrupt)
         try: func(**options)
         except InputError as e: leave(e)
         except OSError as e: leave(f'{e.filename}: {e.strerror}' if e.filename else e)
-        except MemoryError as e: leave(f'out of memory {e}')
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as e:
             print(f'{func.__name__}: stopped; to go on, run the same command again', file=sys.stderr)
-            sys.exit(130)
+            sys.exit(128+(e.args[0] if e.args else signal.SIGINT))
+        except Exception as e:
+            if out_of_memory(e): leave(f'out of memory: {e}')
+            raise
+        finally: signal.signal(signal.SIGTERM, before)
     func.command = command
     return func
 

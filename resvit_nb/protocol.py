@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['EXPERIMENTS', 'WEIGHTS', 'Plan', 'at_resolution', 'make_plan', 'check_seeds', 'fill_in', 'folders', 'can_train_with',
-           'train_missing', 'carry_out']
+           'train_missing', 'carry_out', 'project_root', 'results_folder']
 
-# %% ../nbs/05a_protocol.ipynb #086599f3
+# %% ../nbs/05a_protocol.ipynb #4977c83a
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from .data import InputError, TARGETS, check_one_of
@@ -135,3 +136,20 @@ def carry_out(plan:Plan, results:str|Path, data_dir:str=None, pretrain_dir:str=N
     train_missing([plan], results, data_dir, pretrain_dir, n_jobs)
     dirs = folders(plan, data_dir, pretrain_dir)
     return {name: run_all([c for c in configs if stored(c, results)], results, dirs) for name,configs in plan.settings.items()}
+
+# %% ../nbs/05a_protocol.ipynb #1281f826
+def project_root(start:str|Path='.') -> Path:
+    "The nearest folder from `start` upwards that holds `settings.ini` and `nbs/experiments`"
+    start = Path(start).resolve()
+    for folder in (start, *start.parents):
+        if (folder/'settings.ini').is_file() and (folder/'nbs/experiments').is_dir(): return folder
+    raise InputError(f'{start}: not inside a copy of the repository: expected settings.ini and nbs/experiments in it or above it')
+
+def results_folder(
+    profile:str,             # Name of a profile
+    results:str|Path=None,   # What the user asked for, if anything
+) -> Path:                   # As seen from the current folder
+    "Where the records of a profile are kept"
+    find_profile(profile)
+    folder = 'results' if profile=='paper' else f'out/{profile}/results'
+    return Path(results) if results else Path(os.path.relpath(project_root()/folder))

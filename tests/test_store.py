@@ -4,12 +4,13 @@ As a script, `test_store.py FOLDER ATTACK`, it is the process that forks and kil
 imported everything start at once.
 """
 import gc, json, os, random, shutil, signal, subprocess, sys, time, traceback
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 import filelock, numpy as np, psutil, pytest, torch
 from fastai.learner import Learner
 from PIL import Image
-from resvit_nb import data, learner, runs
+from resvit_nb import data, learner, reproduce, runs
 from resvit_nb.data import InputError
 from resvit_nb.models import save_weights
 from resvit_nb.runs import RunConfig, read_record, resvit_runs, run, run_folder, run_id, weights_file
@@ -113,7 +114,12 @@ def twice(folder):
 def workers(folder):
     "Two long trainings in two workers"
     os.environ['RESVIT_CACHE'] = str(folder/'cache')
-    runs.run_all([replace(CONFIG, epochs=10000, seed=s) for s in (0, 1)], folder/'results', plant(folder/'tree'), n_jobs=2)
+    def long(): runs.run_all([replace(CONFIG, epochs=10000, seed=s) for s in (0, 1)], folder/'results', plant(folder/'tree'), n_jobs=2)
+    data.console_script(long).command([])
+
+def pages(folder):
+    "Pages of experiments, made by kernels from stored records"
+    reproduce.resvit_reproduce.command(['--profile', 'paper', '--out', str(folder/'out')])
 
 
 # Tests
@@ -135,15 +141,30 @@ def test_two_that_want_the_same_train_it_once(tmp_path):
     assert same.count('trained\n') == 1 and same.count('another process trains this run; waiting') == 1
     assert fine_tunings.count('trained\n') == 3    # the pre-training once, and each of the two
 
-@pytest.mark.parametrize('sign, group', [(signal.SIGINT, True), (signal.SIGKILL, False)], ids=['Ctrl-C', 'killed'])
-def test_no_worker_goes_on_alone(sign, group, tmp_path):
-    child = script(tmp_path, 'workers', start_new_session=True)
-    while len(list(tmp_path.glob('cache/runs/*/checkpoints/epoch-*'))) < 2: time.sleep(.05); assert child.poll() is None, child.stdout.read()
-    started = [p for p in psutil.Process(child.pid).children(recursive=True)]
+def begun(child, what):
+    "Processes below this one whose command says `what`"
+    found = []
+    for p in psutil.Process(child.pid).children(recursive=True):
+        with suppress(psutil.Error): found += [p] if what in ' '.join(p.cmdline()) else []
+    return found
+
+def at_work(child, folder): return len(list(folder.glob('cache/runs/*/checkpoints/epoch-*'))) == 2
+def importing(child, folder): return len(begun(child, 'LokyProcess')) == 2
+def kernels(child, folder): return len(begun(child, 'ipykernel_launcher')) == 2
+
+STOPS = [(workers, at_work, signal.SIGINT, True, 130), (workers, importing, signal.SIGINT, True, 130), (workers, at_work, signal.SIGTERM, True, 143), (workers, importing, signal.SIGTERM, False, 143),
+         (workers, at_work, signal.SIGKILL, False, -9), (pages, kernels, signal.SIGINT, True, 130), (pages, kernels, signal.SIGTERM, False, 143)]
+
+@pytest.mark.parametrize('attack, when, sign, group, status', STOPS, ids=[f"{s.name} {'to all' if g else 'to one'}, {w.__name__}" for _, w, s, g, _ in STOPS])
+def test_stopped_it_leaves_no_process_at_work_and_says_how_to_go_on(attack, when, sign, group, status, tmp_path):
+    child = script(tmp_path, attack.__name__, start_new_session=True)
+    while not when(child, tmp_path): time.sleep(.02); assert child.poll() is None, child.stdout.read()
+    started = psutil.Process(child.pid).children(recursive=True)
     (os.killpg if group else os.kill)(child.pid, sign)
-    assert len(started) >= 2 and psutil.wait_procs(started, 60)[1] == []
+    assert psutil.wait_procs(started, 60)[1] == []
     printed, _ = child.communicate()
-    assert child.returncode != 0 and (not group or printed.count('Traceback') == 1 and printed.rstrip().endswith('KeyboardInterrupt'))    # which console_script makes one line
+    assert child.returncode == status and 'Traceback' not in printed
+    if status > 0: assert printed.rstrip().endswith(': stopped; to go on, run the same command again')
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
@@ -317,8 +338,6 @@ def test_killed_reproduction_loses_nothing(tmp_path):
     phases, lost, rounds = inject(tmp_path, kills=2, only='transfer', seed=1, site=False)
     assert len(phases) == 2 and lost == []
 
-if __name__ == '__main__': globals()[sys.argv[2]](Path(sys.argv[1]))
-
 
 # ---- a cluster
 def test_a_cluster_gives_the_same_bits(tmp_path, capfd):
@@ -338,3 +357,6 @@ def test_a_cluster_that_cannot_be_used(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'dask.distributed', None)
     with pytest.raises(InputError, match=r"cluster here: dask is not installed: expected pip install 'resvit_nb\[cluster\]'"): runs.run_all([CONFIG], tmp_path/'results', cluster='here')
     assert not (tmp_path/'results').exists()
+
+
+if __name__ == '__main__': globals()[sys.argv[2]](Path(sys.argv[1]))
