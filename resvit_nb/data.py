@@ -52,7 +52,7 @@ def check_one_of(
     if type(value) is not str or value not in allowed: raise InputError(f"{name} {value!r}: expected one of {', '.join(allowed)}")
     return value
 
-# %% ../nbs/00_data.ipynb #21cf1ad8
+# %% ../nbs/00_data.ipynb #69ea3eed
 def interrupt(number, frame):
     "Answer a signal as Ctrl-C is answered"
     raise KeyboardInterrupt(number)
@@ -61,6 +61,7 @@ def out_of_memory(e:Exception) -> bool:
     "Whether there was no memory left, of the machine or of the GPU"
     return isinstance(e, (MemoryError,torch.OutOfMemoryError)) or "can't allocate memory" in str(e)
 
+# %% ../nbs/00_data.ipynb #e90322a9
 def console_script(func):
     "Give `func` a `command`: its parameters as options; what the user can mend becomes one line and exit status 1"
     def leave(message): sys.exit(f'{func.__name__}: error: {InputError(message)}')
@@ -76,7 +77,7 @@ def console_script(func):
             print(f'{func.__name__}: stopped; to go on, run the same command again', file=sys.stderr)
             sys.exit(128+(e.args[0] if e.args else signal.SIGINT))
         except Exception as e:
-            if out_of_memory(e): leave(f'out of memory: {e}')
+            if out_of_memory(e): leave(f'out of memory: {e}'.rstrip(': '))
             raise
         finally: signal.signal(signal.SIGTERM, before)
     func.command = command

@@ -492,7 +492,7 @@ def can_train(config:RunConfig, results:str|Path, data_dir) -> bool:
     before = Path(results)/f'{config.weights}.json'
     return here and (not before.exists() or weights_file(config.weights).exists() or can_train(read_record(before).config, results, data_dir))
 
-# %% ../nbs/05_runs.ipynb #b5aa5abd
+# %% ../nbs/05_runs.ipynb #838369b1
 def begin_worker(parent:int):
     "Leave Ctrl-C to the process that started this one, and end when it is gone, even in the middle of a training"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -501,7 +501,6 @@ def begin_worker(parent:int):
         os._exit(1)
     threading.Thread(target=watch, daemon=True).start()
 
-# %% ../nbs/05_runs.ipynb #d60138e9
 @contextmanager
 def held():
     "Ctrl-C waits, and never reaches the processes that are begun here"
@@ -511,6 +510,7 @@ def held():
     try: yield
     finally: signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+# %% ../nbs/05_runs.ipynb #b0404b05
 @contextmanager
 def workers(n_jobs:int, cluster:str=None):
     "What carries out trainings: as many at a time as asked for, on this machine or on the workers of a dask cluster"

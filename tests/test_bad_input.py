@@ -453,7 +453,7 @@ def raising(error):
 def test_errors_of_the_system_are_one_line(capfd):
     assert raising(OSError(28, 'No space left on device')) == 'spam: error: [Errno 28] No space left on device'
     assert raising(PermissionError(13, 'Permission denied', 'a\nb')) == r'spam: error: a\nb: Permission denied'
-    assert raising(MemoryError()) == 'spam: error: out of memory '
+    assert raising(MemoryError()) == 'spam: error: out of memory'
     assert raising(InputError('\x1b[2J\r\nname \udcff, ö and 鳥')) == r'spam: error: \x1b[2J\r\nname \udcff, ö and 鳥'
     assert capfd.readouterr() == ('', '')
 

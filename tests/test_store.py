@@ -124,9 +124,11 @@ def pages(folder):
 
 # Tests
 
+def hear(): signal.signal(signal.SIGINT, signal.SIG_DFL)    # a shell's background jobs do not, nor what they begin
+
 def script(folder, attack, **options):
     env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'} | dict(OMP_NUM_THREADS='1')
-    return subprocess.Popen([sys.executable, '-W', 'ignore', __file__, str(folder), attack], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    return subprocess.Popen([sys.executable, '-W', 'ignore', __file__, str(folder), attack], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=hear, **options)
 
 def test_killed_at_every_moment_it_ends_with_the_same_bits(tmp_path):
     child = script(tmp_path, 'everywhere')
