@@ -492,7 +492,7 @@ def can_train(config:RunConfig, results:str|Path, data_dir) -> bool:
     before = Path(results)/f'{config.weights}.json'
     return here and (not before.exists() or weights_file(config.weights).exists() or can_train(read_record(before).config, results, data_dir))
 
-# %% ../nbs/05_runs.ipynb #838369b1
+# %% ../nbs/05_runs.ipynb #79011213
 def begin_worker(parent:int):
     "Leave Ctrl-C to the process that started this one, and end when it is gone, even in the middle of a training"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -503,10 +503,10 @@ def begin_worker(parent:int):
 
 @contextmanager
 def held():
-    "Ctrl-C waits, and never reaches the processes that are begun here"
+    "Ctrl-C and `kill` wait, and never reach the processes that are begun here: joblib does not bear them in the middle of that"
     if not hasattr(signal, 'pthread_sigmask'): return (yield)
-    resource_tracker.ensure_running()    # which would let Ctrl-C through when it begins
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    resource_tracker.ensure_running()    # which would let them through when it begins
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT,signal.SIGTERM})
     try: yield
     finally: signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
