@@ -165,7 +165,7 @@ def test_stopped_it_leaves_no_process_at_work_and_says_how_to_go_on(attack, when
     (os.killpg if group else os.kill)(child.pid, sign)
     assert psutil.wait_procs(started, 60)[1] == []
     printed, _ = child.communicate()
-    assert child.returncode == status and 'Traceback' not in printed
+    assert child.returncode == status and 'Traceback' not in printed, printed
     if status > 0: assert printed.rstrip().endswith(': stopped; to go on, run the same command again')
 
 @pytest.fixture
