@@ -8,7 +8,7 @@ __all__ = ['PRECISIONS', 'SMALLEST_BF16', 'RECIPES', 'choose_precision', 'autoca
            'set_generators', 'training_state', 'save_training', 'read_training', 'load_training', 'Checkpoints',
            'score_images', 'calibration_error', 'summarise', 'evaluate']
 
-# %% ../nbs/04_learner.ipynb #bc0089ec
+# %% ../nbs/04_learner.ipynb #c6aa25bf
 import ctypes,hashlib,json,random,sys,time
 from pathlib import Path
 from .data import DataLoaders, check_one_of, write_atomically
@@ -31,7 +31,7 @@ from sklearn.metrics import f1_score
 from torch import nn
 from tqdm import tqdm
 
-# %% ../nbs/04_learner.ipynb #7a1895a2
+# %% ../nbs/04_learner.ipynb #a36feb4a
 PRECISIONS = ('auto', 'bf16', 'float32')
 SMALLEST_BF16 = 32    # pixels; the reason is below
 
@@ -47,7 +47,7 @@ def choose_precision(
     gains = device.type=='cpu' and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return 'bf16' if gains else 'float32'
 
-# %% ../nbs/04_learner.ipynb #a8fbb3a1
+# %% ../nbs/04_learner.ipynb #2a21775c
 def autocast_forward(
     model:nn.Module,     # Its `forward` is replaced
     device,              # Where it runs
@@ -59,7 +59,7 @@ def autocast_forward(
     else: model.forward = lambda *x: torch.autocast(device.type, torch.bfloat16)(plain)(*x).float()
     return model
 
-# %% ../nbs/04_learner.ipynb #20af5b14
+# %% ../nbs/04_learner.ipynb #c3e4db28
 def keep_memory():
     "Let this process keep memory that it has freed, to use it again; with glibc, and nothing elsewhere"
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None) if sys.platform=='linux' else None
@@ -67,7 +67,7 @@ def keep_memory():
     mallopt(-4, 0)          # M_MMAP_MAX: nothing is mapped apart
     mallopt(-1, 2**31-1)    # M_TRIM_THRESHOLD: little is given back
 
-# %% ../nbs/04_learner.ipynb #3f141ba4
+# %% ../nbs/04_learner.ipynb #2bbe7869
 class EpochLog(Callback):
     "One row per epoch: mean loss and accuracy over the images of train and valid, seconds, training images per second"
     order = 60
@@ -93,7 +93,7 @@ class EpochLog(Callback):
     def after_epoch(self):
         if self.row: self.rows.append(self.row)
 
-# %% ../nbs/04_learner.ipynb #a8371729
+# %% ../nbs/04_learner.ipynb #9bb6a7f9
 class Progress(Callback):
     "A bar of images on a terminal, one line per epoch elsewhere, one a minute where several processes train"
     order = 70
@@ -119,7 +119,7 @@ class Progress(Callback):
             print(f"{self.label}: epoch {done}/{self.n_epoch}, {scores} (loss, accuracy), {row['images_per_second']:.0f} images/s, {left:.0f} s left", flush=True)
     def after_fit(self): self.bar.close()
 
-# %% ../nbs/04_learner.ipynb #d5a03462
+# %% ../nbs/04_learner.ipynb #7747000f
 def adamw(
     groups,                    # Lists of parameters, from the Learner's splitter
     lr:float,                  # Learning rate
@@ -130,7 +130,7 @@ def adamw(
     matrices,vectors = [p for p in parameters if p.ndim>1],[p for p in parameters if p.ndim<2]
     return torch.optim.AdamW([dict(params=matrices, weight_decay=weight_decay), dict(params=vectors, weight_decay=0.)], lr=lr, fused=True)
 
-# %% ../nbs/04_learner.ipynb #020a5eca
+# %% ../nbs/04_learner.ipynb #d981038d
 @dataclass(frozen=True)
 class Recipe:
     "How a model is trained"
@@ -148,7 +148,7 @@ def find_recipe(name:str) -> Recipe:
     "The recipe of that name"
     return RECIPES[check_one_of('recipe', name, RECIPES)]
 
-# %% ../nbs/04_learner.ipynb #9d2cf260
+# %% ../nbs/04_learner.ipynb #88c3e104
 class FrozenBackbone(Callback):
     "Train the last layer only; everything before it stays as it is, batch statistics included"
     def before_fit(self):
@@ -162,7 +162,7 @@ def classifier(model:nn.Module) -> nn.Linear:
     "The last layer: `fc` of a ResNet, `head` of a ViT"
     return model.fc if hasattr(model, 'fc') else model.head
 
-# %% ../nbs/04_learner.ipynb #fae2a371
+# %% ../nbs/04_learner.ipynb #91d3b739
 def image_learner(
     dls:DataLoaders,               # From `image_loaders`
     model,                         # Images (B, 3, H, W) to logits (B, dls.c)
@@ -183,7 +183,7 @@ def image_learner(
     learn.logger = noop
     return learn
 
-# %% ../nbs/04_learner.ipynb #05582b6b
+# %% ../nbs/04_learner.ipynb #a0661e9f
 def generators(learn:Learner) -> dict:
     "States of the generators that are not torch's, as JSON can hold them"
     name,keys,*rest = np.random.get_state()
@@ -196,7 +196,7 @@ def set_generators(learn:Learner, states:dict):
     np.random.set_state(tuples(states['numpy']))
     for dl,state in zip(learn.dls, states['loaders']): dl.rng.setstate(tuples(state))
 
-# %% ../nbs/04_learner.ipynb #d4466c82
+# %% ../nbs/04_learner.ipynb #f11593c6
 def training_state(learn:Learner) -> dict:
     "Tensors by name: model, optimizer and torch's generators"
     tensors = {f'model.{k}':v for k,v in learn.model.state_dict().items()}
@@ -214,7 +214,7 @@ def save_training(learn:Learner, folder:Path, conditions:dict, seconds:float) ->
     write_atomically(path, lambda f: f.write(content))
     return path
 
-# %% ../nbs/04_learner.ipynb #a26df0c0
+# %% ../nbs/04_learner.ipynb #2f15440b
 def read_training(path:Path) -> tuple:
     "Facts and tensors of a file of `save_training`; `ValueError` where it is not what was written"
     content = path.read_bytes()
@@ -239,7 +239,7 @@ def load_training(learn:Learner, facts:dict, tensors:dict):
     torch.set_rng_state(tensors['generator.cpu'])
     if torch.cuda.is_available(): torch.cuda.set_rng_state_all([v for k,v in sorted(tensors.items()) if k.startswith('generator.cuda')])
 
-# %% ../nbs/04_learner.ipynb #da4267e0
+# %% ../nbs/04_learner.ipynb #9c83c4b0
 class Checkpoints(Callback):
     "One file in `folder` with where the training stands after its last finished epoch; goes on from there. Without a folder, nothing is kept"
     order = 80
@@ -261,7 +261,7 @@ class Checkpoints(Callback):
         for path in self.find():
             if path!=written: path.unlink()
 
-# %% ../nbs/04_learner.ipynb #52fb41dd
+# %% ../nbs/04_learner.ipynb #e2413a2f
 @patch
 def resume(self:Checkpoints, path:Path) -> bool:
     "Go on from `path`, unless it is damaged or belongs to another training"
@@ -278,20 +278,20 @@ def resume(self:Checkpoints, path:Path) -> bool:
     if differ: self.resumed = [*self.resumed, dict(epoch=len(facts['rows']), differ=differ)]
     return True
 
-# %% ../nbs/04_learner.ipynb #fd212764
+# %% ../nbs/04_learner.ipynb #65928402
 def score_images(
     logits:torch.Tensor,  # Float (N, C)
     labels:torch.Tensor,  # int64 (N,)
 ) -> dict:                # Arrays (N,): label, prediction, confidence, rank, loss
-    "What is kept of each image's logits"
-    probability,prediction = logits.softmax(1).max(1)
-    true = logits.gather(1, labels[:,None])
-    rank = (logits>true).sum(1)
+    "What is kept of each image's logits; among equal logits the lower class comes first, numbers before NaN"
+    order = logits.nan_to_num(-torch.inf, torch.inf, torch.finfo(logits.dtype).min).argsort(dim=1, descending=True, stable=True)
+    prediction,rank = order[:,0],(order==labels[:,None]).int().argmax(1)
+    confidence = logits.softmax(1).gather(1, prediction[:,None])[:,0]
     loss = F.cross_entropy(logits, labels, reduction='none')
-    return dict(label=labels.numpy().astype(np.int16), prediction=prediction.numpy().astype(np.int16), confidence=probability.numpy().astype(np.float32),
-                rank=rank.numpy().astype(np.int16), loss=loss.numpy().astype(np.float32))
+    images = dict(label=labels.short(), prediction=prediction.short(), confidence=confidence.float(), rank=rank.short(), loss=loss.float())
+    return {name: values.numpy() for name,values in images.items()}
 
-# %% ../nbs/04_learner.ipynb #89b2c63a
+# %% ../nbs/04_learner.ipynb #209625c2
 def calibration_error(
     confidence:np.ndarray,  # Probabilities of the predicted class (N,)
     correct:np.ndarray,     # Whether the prediction is right (N,)
@@ -303,7 +303,7 @@ def calibration_error(
     gap = np.bincount(b, correct, bins) - np.bincount(b, confidence.astype(float), bins)
     return float(np.abs(gap).sum()/len(confidence))
 
-# %% ../nbs/04_learner.ipynb #f3cc9526
+# %% ../nbs/04_learner.ipynb #0078a4c3
 def summarise(
     images:dict,  # From `score_images`
 ) -> dict:        # accuracy, loss, top5_accuracy, macro_f1, calibration_error
@@ -313,7 +313,7 @@ def summarise(
                 macro_f1=float(f1_score(images['label'], images['prediction'], average='macro', zero_division=0)),
                 calibration_error=calibration_error(images['confidence'], correct))
 
-# %% ../nbs/04_learner.ipynb #b3272d37
+# %% ../nbs/04_learner.ipynb #1b9f88c5
 def evaluate(
     learn:Learner,  # Trained
     dl,             # Loader that is not shuffled
