@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np, pandas as pd
 from .data import TARGETS
 from .paper import Table, by_target, common_seeds, image_scores, in_units, links, marked, paper_numbers, same_images
-from .statistics import Verdict, combine, epoch_of_minimum, spikes, trend, verdict
+from .stage1 import Verdict, combine, verdict
+from .statistics import epoch_of_minimum, spikes, trend
 
 # %% ../nbs/06b_claims.ipynb #718b4c46
 def pair_of(part, runs:dict) -> tuple:

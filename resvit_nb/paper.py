@@ -15,7 +15,7 @@ import numpy as np, pandas as pd
 import matplotlib.pyplot as plt
 from .data import InputError, TARGETS
 from .runs import run_id
-from .statistics import bootstrap_interval, difference_of_means, effect_size, wilson_interval
+from .stage1 import bootstrap_interval, difference_of_means, effect_size, wilson_interval
 
 # %% ../nbs/06_paper.ipynb #4ffe2a73
 ROWS = pd.MultiIndex.from_product([TARGETS, ('accuracy','loss')], names=['target','metric'])

@@ -19,7 +19,7 @@ from .learner import RECIPES
 from .models import MODELS
 from .paper import COLOURS, PAPER, STYLE, SWAP, Table, by_target, difference, in_units, paper_table
 from .runs import find_profile
-from .statistics import wilson_interval
+from .stage1 import wilson_interval
 
 # %% ../nbs/06a_paper_says.ipynb #651e561b
 PROSE = dict(

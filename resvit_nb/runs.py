@@ -14,7 +14,7 @@ __all__ = ['ALLOWED', 'SMALLEST', 'LARGEST', 'FOREIGN', 'small_vit', 'tiny', 'pr
            'on_cluster', 'absolute', 'run_all', 'resvit_train', 'read_all', 'list_records', 'against_data', 'verify',
            'prune', 'print_record', 'print_verified', 'print_pruned', 'resvit_runs']
 
-# %% ../nbs/05_runs.ipynb #bd90ee66
+# %% ../nbs/05_runs.ipynb #67aeb00d
 import functools,gc,hashlib,importlib.metadata,importlib.util,json,os,platform,re,shutil,signal,subprocess,sys,threading,time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -32,7 +32,7 @@ from .learner import PRECISIONS, RECIPES, Checkpoints, choose_precision, evaluat
 from .models import MODELS, create_model
 from fastai.torch_core import set_seed    # after resvit_nb.data, which silences what fastai warns of
 
-# %% ../nbs/05_runs.ipynb #4295c2e7
+# %% ../nbs/05_runs.ipynb #94d1bd99
 @dataclass(frozen=True)
 class RunConfig:
     "Everything that decides a run's result"
@@ -63,7 +63,7 @@ class RunConfig:
     threads:int = 1                 # Of the processor: sums in another order have other last digits
     def __post_init__(self): check_config(self)
 
-# %% ../nbs/05_runs.ipynb #6fbb8d6d
+# %% ../nbs/05_runs.ipynb #c879d1a3
 ALLOWED = dict(data=SOURCES, split=SPLITS, target=TARGETS, model=MODELS, recipe=RECIPES, precision=PRECISIONS)
 SMALLEST = dict(family=0, n_per_subclass=10, resolution=8, image_size=8, width=1, patch_size=1, dim=1, depth=1, heads=1, epochs=1, batch_size=2, split_seed=0, seed=0, threads=1)
 LARGEST = dict(image_size=8192, depth=1000, threads=1000)    # of the others: 2**31-1
@@ -86,7 +86,7 @@ def check_config(config:RunConfig):
     for f in fields(config):
         if f.name in FOREIGN[config.model=='resnet50'] and getattr(config, f.name)!=f.default: raise InputError(f'{f.name} {getattr(config, f.name)!r}: {config.model} has none: expected it left out')
 
-# %% ../nbs/05_runs.ipynb #ac3056e7
+# %% ../nbs/05_runs.ipynb #c452188c
 def canonical(config:RunConfig) -> str:
     "The fields that differ from their defaults, as JSON with sorted keys"
     changed = {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name)!=f.default}
@@ -96,7 +96,7 @@ def run_id(config:RunConfig) -> str:
     "Name of a run: what is trained on what, and 10 hexadecimal digits of the configuration's sha256"
     return f'{config.data}-{config.target}-{config.model}-{hashlib.sha256(canonical(config).encode()).hexdigest()[:10]}'
 
-# %% ../nbs/05_runs.ipynb #c3acda2e
+# %% ../nbs/05_runs.ipynb #c65bb5d3
 @dataclass(frozen=True)
 class Profile:
     "A size at which every experiment can be run"
@@ -113,7 +113,7 @@ class Profile:
         base = self.base if model=='resnet50' else replace(self.base, model=model, width=RunConfig.width, **self.vit)
         return replace(base, target=check_target(target), **{'epochs':self.epochs[target], **changes})
 
-# %% ../nbs/05_runs.ipynb #6c1d70ea
+# %% ../nbs/05_runs.ipynb #48fbe202
 small_vit = dict(dim=96, depth=4, heads=3)
 tiny = RunConfig(n_per_subclass=10, resolution=16, image_size=16, width=8)
 pretraining = dict(target='subclass', augment=True, recipe='one-cycle', split='8:1:1')
@@ -126,17 +126,17 @@ PROFILES = dict(
     paper=Profile(RunConfig(data='bird_dog_reptile'), {}, dict(superclass=10, subclass=15, curves=100), 3, 64,
         RunConfig(data='cifar100', epochs=8, batch_size=128, **pretraining), "the reproduction: the course's images, the full networks, the epochs of the paper"))
 
-# %% ../nbs/05_runs.ipynb #2c6e73b5
+# %% ../nbs/05_runs.ipynb #84b60f68
 def find_profile(name:str, dataset:str=None) -> Profile:
     "The profile of that name; `dataset` cifar100: the public twin of `paper`"
     profile = PROFILES[check_one_of('profile', name, PROFILES)]
     if dataset is None: return profile
     check_one_of('dataset', dataset, ['cifar100'])
     if name!='paper': raise InputError(f'dataset {dataset}: profile {name} draws its images: expected profile paper')
-    return replace(profile, base=replace(profile.base, data='cifar100', split='paper-sizes'), pretraining=RunConfig(family=1, epochs=20, batch_size=128, **pretraining),
+    return replace(profile, base=replace(profile.base, data='cifar100', split='paper-sizes-unique'), pretraining=RunConfig(family=1, epochs=20, batch_size=128, **pretraining),
                    description="the paper's sizes on CIFAR-100, which anybody can download")
 
-# %% ../nbs/05_runs.ipynb #44c1e448
+# %% ../nbs/05_runs.ipynb #1f5d0e28
 SCHEMA = 1   # Of the record on disk
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class Record:
     @property
     def run_id(self) -> str: return run_id(self.config)
 
-# %% ../nbs/05_runs.ipynb #96d9bb2f
+# %% ../nbs/05_runs.ipynb #06d22ab4
 def versions() -> dict:
     "Versions of Python and of the packages that can change a result"
     packages = ('torch','fastai','timm','numpy','pillow','resvit_nb')
@@ -193,7 +193,7 @@ def ways(learn) -> dict:
     layout = 'channels last' if weight.is_contiguous(memory_format=torch.channels_last) else 'channels first'
     return dict(optimizer=type(opt).__name__, fused=bool(opt.defaults.get('fused')), layout=layout)
 
-# %% ../nbs/05_runs.ipynb #bba07d4d
+# %% ../nbs/05_runs.ipynb #6a8e9ba2
 def peak_memory(device:torch.device) -> int:
     "The GPU's peak, or what the process holds now, in MiB"
     n = torch.cuda.max_memory_allocated(device) if device.type=='cuda' else psutil.Process().memory_info().rss
@@ -204,7 +204,7 @@ def data_facts(data:HierarchicalImages, target:str, split:dict) -> dict:
     parts = {part:len(index) for part,index in split.items()}
     return dict(name=data.name, fingerprint=data.fingerprint, classes=len(data.names(target)), **parts, names=data.names(target))
 
-# %% ../nbs/05_runs.ipynb #fdabdcf1
+# %% ../nbs/05_runs.ipynb #ef891f17
 def make_model(config:RunConfig, classes:int, weights=None):
     "The network that `config` names, (B, 3, H, W) -> (B, classes)"
     if config.model=='resnet50': sizes = dict(width=config.width, small_stem=config.small_stem)
@@ -223,7 +223,7 @@ def channel_stats(config:RunConfig) -> tuple:
     vit = config.weights=='imagenet' and config.model!='resnet50'
     return ([.5]*3,[.5]*3) if vit else imagenet_stats
 
-# %% ../nbs/05_runs.ipynb #45c44102
+# %% ../nbs/05_runs.ipynb #cd6b41de
 def check_memory(config:RunConfig, classes:int, images:int, device:torch.device):
     "`InputError` unless there is memory for weights, gradients, Adam's two averages and a batch of images"
     try:
@@ -233,7 +233,7 @@ def check_memory(config:RunConfig, classes:int, images:int, device:torch.device)
     free = torch.cuda.mem_get_info(device)[0] if device.type=='cuda' else psutil.virtual_memory().available
     if needed>free: raise InputError(f'{config.model}: its {n:,} parameters and a batch of images of {config.image_size} px need at least {needed/2**30:,.0f} GiB of memory, and {free/2**30:,.0f} are free: expected a smaller network or batch')
 
-# %% ../nbs/05_runs.ipynb #b268fc66
+# %% ../nbs/05_runs.ipynb #8dea8cce
 def digest(path:Path) -> str:
     "sha256 of a file"
     with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
@@ -246,7 +246,7 @@ def cpu_threads(n:int):
     try: yield
     finally: torch.set_num_threads(before)
 
-# %% ../nbs/05_runs.ipynb #42913624
+# %% ../nbs/05_runs.ipynb #493f9084
 def train(
     config:RunConfig,           # What to run
     data:HierarchicalImages,    # The images that `config` names
@@ -271,7 +271,7 @@ def train(
         seconds,facts = kept.seconds+time.perf_counter()-start,data_facts(data, config.target, split)
         return make_record(config, learn, images, facts, started, seconds, saved_weights(learn, weights, keep, data), kept.resumed, code)
 
-# %% ../nbs/05_runs.ipynb #2c71801c
+# %% ../nbs/05_runs.ipynb #bc9af65c
 def conditions(config:RunConfig, device:torch.device, weights=None) -> dict:
     "Versions, hardware, precision, and the sha256 of the weights it begins with"
     begun = digest(weights) if weights and Path(weights).is_file() else None
@@ -290,7 +290,7 @@ def saved_weights(learn, begun:Path, keep:Path, data:HierarchicalImages) -> dict
         write_atomically(keep.with_suffix('.json'), lambda f: f.write(weights_origin(digest(keep), data.fingerprint).encode()))
     return {what: digest(path) for what,path in (('begun',begun), ('left',keep)) if path and Path(path).is_file()}
 
-# %% ../nbs/05_runs.ipynb #9ba5b542
+# %% ../nbs/05_runs.ipynb #9ad3b740
 def make_record(config, learn, images, facts, started, seconds, weights, resumed, code) -> Record:
     "The record of a Learner that has been trained"
     device,classes = learn.dls.device,learn.dls.c
@@ -299,7 +299,7 @@ def make_record(config, learn, images, facts, started, seconds, weights, resumed
     return Record(config, facts, learn.epoch_log.rows, summarise(images), parameters, precision, find_recipe(config.recipe).description, peak_memory(device),
                   round(seconds, 2), started.isoformat(timespec='seconds'), versions(), hardware(device)|ways(learn), images, weights, count_multiply_adds(config, classes), resumed, code)
 
-# %% ../nbs/05_runs.ipynb #2b38e18f
+# %% ../nbs/05_runs.ipynb #53cc67a5
 def facts_digest(facts:dict) -> str:
     "sha256 of a record's JSON, without this sha256"
     return hashlib.sha256(json.dumps({k:v for k,v in facts.items() if k!='sha256'}, sort_keys=True).encode()).hexdigest()
@@ -319,7 +319,7 @@ def write_record(record:Record, results:str|Path) -> Path:
         raise
     return path
 
-# %% ../nbs/05_runs.ipynb #a0d3ca38
+# %% ../nbs/05_runs.ipynb #1f3d1110
 def parse_record(path:Path) -> Record:
     "Read and check a record; any exception means that it is damaged"
     if not path.is_file(): raise ValueError('no file')
@@ -346,7 +346,7 @@ def check_record(record:Record):
     first,right = record.images['rank']==0,record.images['prediction']==record.images['label']
     if record.code is not None and not np.array_equal(first, right): raise ValueError(f'{np.sum(first!=right)} images whose rank and prediction disagree')
 
-# %% ../nbs/05_runs.ipynb #a666f0d7
+# %% ../nbs/05_runs.ipynb #25b7a4df
 def read_record(path:str|Path) -> Record:
     "A record, checked; `InputError` names one that is damaged"
     try: return parse_record(Path(path))
@@ -354,7 +354,7 @@ def read_record(path:str|Path) -> Record:
         why = f"{type(e).__name__}: {' '.join(str(e).split())[:200]}"
         raise InputError(f'record {path}: {why}; expected a record as it was written. Move it away to train again') from None
 
-# %% ../nbs/05_runs.ipynb #7294c120
+# %% ../nbs/05_runs.ipynb #d04f6202
 def folder_of(data_dir, name:str):
     "The folder for a data set: from a dict by name, or the one folder there is; `None` for generated images"
     return data_dir.get(name) if isinstance(data_dir, dict) else None if name=='fractals' else data_dir
@@ -374,7 +374,7 @@ def has_weights(record:Record) -> bool:
     sha256,note = digest(file),file.with_suffix('.json')
     return sha256==record.weights.get('left') or (note.exists() and note.read_text()==weights_origin(sha256, record.data['fingerprint']))
 
-# %% ../nbs/05_runs.ipynb #23d59f40
+# %% ../nbs/05_runs.ipynb #cfdf7f3d
 def run(
     config:RunConfig,            # What to run
     results:str|Path='results',  # Folder of records
@@ -400,7 +400,7 @@ def run(
         elif keep and not has_weights(read_record(path)): train(config, data, label, weights, place/'checkpoints', kept)
     return clear_up(check_data(read_record(path), path, data, folder), results)
 
-# %% ../nbs/05_runs.ipynb #b878cade
+# %% ../nbs/05_runs.ipynb #df29f4fb
 def check_data(record:Record, path:Path, data:HierarchicalImages, folder) -> Record:
     "The record itself, unless it was made from other images"
     if record.data['fingerprint']==data.fingerprint: return record
@@ -423,7 +423,7 @@ def only_one(folder:Path, label:str):
     try: yield folder
     finally: lock.release()
 
-# %% ../nbs/05_runs.ipynb #04030432
+# %% ../nbs/05_runs.ipynb #9a2a5e9d
 def find_weights(config:RunConfig, results:str|Path, data_dir) -> str|Path|None:
     "What `create_model` takes for the weights that `config` names; a pre-training whose weights are not here is run"
     if config.weights=='none': return None
@@ -436,7 +436,7 @@ def find_weights(config:RunConfig, results:str|Path, data_dir) -> str|Path|None:
     run(record.config, results, data_dir, f'pre-training {config.weights}', keep=True)
     return file
 
-# %% ../nbs/05_runs.ipynb #ac92cc94
+# %% ../nbs/05_runs.ipynb #c429c03a
 def is_gone(pid:int, since:float) -> bool:
     "Whether the process that had this number at that time has ended; another may have the number now"
     try: process = psutil.Process(pid)
@@ -452,7 +452,7 @@ def leftovers(folder:str|Path) -> list:
             if m and is_gone(int(m[1] or m[2]), p.stat().st_mtime): found.append(p)
     return found
 
-# %% ../nbs/05_runs.ipynb #da86baf4
+# %% ../nbs/05_runs.ipynb #8d1d6166
 def remove(path:Path) -> int:
     "Remove a file or a folder; its size in bytes"
     files = [p for p in (path, *path.rglob('*')) if p.is_file()]
@@ -470,7 +470,7 @@ def clear_up(record:Record, results:str|Path) -> Record:
         for p in leftovers(folder): remove(p)
     return record
 
-# %% ../nbs/05_runs.ipynb #dc4fb817
+# %% ../nbs/05_runs.ipynb #2780eac5
 def brief(config:RunConfig) -> str:
     "A run in a few words, for progress lines"
     changed = [f.name if getattr(config, f.name) is True else f'{f.name} {getattr(config, f.name)}' for f in fields(config) if f.name in ('augment','freeze','split','recipe') and getattr(config, f.name)!=f.default]
@@ -478,7 +478,7 @@ def brief(config:RunConfig) -> str:
     if config.image_size!=config.resolution: changed.append(f'upsampled to {config.image_size} px')
     return ', '.join([config.target, config.model, f'dropout {config.drop:g}', *changed, f'{config.epochs} epochs', f'seed {config.seed}'])
 
-# %% ../nbs/05_runs.ipynb #6461ed2b
+# %% ../nbs/05_runs.ipynb #62db63c3
 def default_jobs() -> int:
     "One training on a GPU; else one a core, as far as there are 3 GiB of memory for each"
     if torch.cuda.is_available(): return 1
@@ -502,7 +502,7 @@ def can_train(config:RunConfig, results:str|Path, data_dir) -> bool:
     before = Path(results)/f'{config.weights}.json'
     return here and (not before.exists() or weights_file(config.weights).exists() or can_train(read_record(before).config, results, data_dir))
 
-# %% ../nbs/05_runs.ipynb #0b1602ce
+# %% ../nbs/05_runs.ipynb #5e9dfa2c
 def begin_worker(parent:int):
     "Leave Ctrl-C to the process that started this one, and end when it is gone, even in the middle of a training"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -520,7 +520,7 @@ def held():
     try: yield
     finally: signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-# %% ../nbs/05_runs.ipynb #0f7147d2
+# %% ../nbs/05_runs.ipynb #734674bc
 @contextmanager
 def workers(n_jobs:int, cluster:str=None):
     "What carries out trainings: as many at a time as asked for, on this machine or on the workers of a dask cluster"
@@ -543,13 +543,13 @@ def on_cluster(address:str):
         if crowded: raise InputError(f'cluster {address}: worker {crowded[0]} runs several tasks in one process: expected workers started with --nthreads 1')
         yield
 
-# %% ../nbs/05_runs.ipynb #35e7d6bf
+# %% ../nbs/05_runs.ipynb #086b820c
 def absolute(data_dir):
     "The same folder, or folders by data set, as seen from anywhere"
     if isinstance(data_dir, dict): return {name:absolute(path) for name,path in data_dir.items()}
     return data_dir and str(Path(data_dir).absolute())
 
-# %% ../nbs/05_runs.ipynb #d93a2cda
+# %% ../nbs/05_runs.ipynb #9edd4ea1
 def run_all(
     configs:list,                # `RunConfig`s, each once
     results:str|Path='results',  # Folder of records
@@ -572,7 +572,7 @@ def run_all(
                 print(f"run {i}/{len(missing)} ({brief(r.config)}): accuracy {r.test['accuracy']:.3f}, loss {r.test['loss']:.3f}, {r.seconds:.0f} s; about {left:.0f} s left", flush=True)
     return [made.get(c) or run(c, results, data_dir, brief(c), keep) for c in configs]
 
-# %% ../nbs/05_runs.ipynb #79b38011
+# %% ../nbs/05_runs.ipynb #eac3d6f5
 @console_script
 @delegates(RunConfig)
 def resvit_train(
@@ -589,7 +589,7 @@ def resvit_train(
 
 resvit_train.__delwrap__ = RunConfig    # where the comments are; a dataclass's __init__ has no source
 
-# %% ../nbs/05_runs.ipynb #2c0774bc
+# %% ../nbs/05_runs.ipynb #58a30911
 def read_all(results:str|Path) -> tuple:
     "All records of a folder, oldest first, and a line for each that is damaged and for each array file without its record"
     folder,records,bad = Path(results),[],[]
@@ -612,7 +612,7 @@ def against_data(record:Record, data:HierarchicalImages) -> str:
     if not np.array_equal(record.images['index'], index): return 'its images are not the test part of its split'
     if not np.array_equal(record.images['label'], data.labels(record.config.target)[index]): return 'its labels are not those of its images'
 
-# %% ../nbs/05_runs.ipynb #b306956d
+# %% ../nbs/05_runs.ipynb #f5ba0630
 def verify(
     results:str|Path,    # Folder of records
     data:str=None,       # Data set whose records are checked against its images, too
@@ -627,7 +627,7 @@ def verify(
         else: good,checked = good+1,checked+beside
     return good, checked, bad
 
-# %% ../nbs/05_runs.ipynb #5f0fa722
+# %% ../nbs/05_runs.ipynb #d7411931
 def prune(results:str|Path) -> list:
     "Remove from the cache what runs with a record in `results` no longer need, and what dead processes left; path and bytes of each"
     removed = [(p, remove(p)) for folder in (results, cache_folder()/'images', cache_folder()/'weights', *(cache_folder()/'runs').glob('*/checkpoints')) for p in leftovers(folder)]
@@ -637,7 +637,7 @@ def prune(results:str|Path) -> list:
         with suppress(Timeout), FileLock(place/'lock', timeout=0): removed.append((place, remove(place)))
     return removed
 
-# %% ../nbs/05_runs.ipynb #2d12ccab
+# %% ../nbs/05_runs.ipynb #e376b147
 def print_record(path:Path):
     "A record as it is on disk, once it was checked"
     if not path.exists(): raise InputError(f'show {path.stem!r}: there is no such record in {path.parent}: expected a run_id as listed without --show')
@@ -656,7 +656,7 @@ def print_pruned(results):
     for path,size in removed: print(f'removed {path} ({size/2**20:.1f} MiB)')
     print(f'{len(removed)} removed, {sum(size for _,size in removed)/2**20:.1f} MiB')
 
-# %% ../nbs/05_runs.ipynb #dec3d788
+# %% ../nbs/05_runs.ipynb #9477a8b5
 @console_script
 def resvit_runs(
     results:str='results',           # Folder of records
