@@ -8,14 +8,14 @@ __all__ = ['EXPERIMENTS', 'WEIGHTS', 'STAGES', 'DECISIVE', 'CURVES', 'FAIRER', '
            'carry_out', 'Step', 'step_runs', 'is_stage2', 'check_protocol', 'check_mixture', 'resvit_campaign',
            'pretrain', 'project_root', 'results_folder']
 
-# %% ../nbs/51_protocol.ipynb #db077b17
+# %% ../nbs/51_protocol.ipynb #4bc7e10e
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from .data import InputError, TARGETS, check_one_of, console_script
 from .runs import Profile, Record, RunConfig, brief, can_train, find_profile, read_record, run, run_all, run_id, source_commit, stored
 
-# %% ../nbs/51_protocol.ipynb #2a67f7f1
+# %% ../nbs/51_protocol.ipynb #6d53eba4
 EXPERIMENTS = dict(
     transfer={    # Table 1: dropout 0.2; its pre-trained column is Table 2's with augmentation
         'self-defined':        dict(augment=True, drop=.2),
@@ -33,7 +33,7 @@ EXPERIMENTS = dict(
         '0.5, from scratch': dict(drop=.5),
         '0.8, from scratch': dict(drop=.8)})
 
-# %% ../nbs/51_protocol.ipynb #4f492ec5
+# %% ../nbs/51_protocol.ipynb #f43ca7d9
 EXPERIMENTS |= dict(
     vit={    # Table 4: "augmented training dataset and the dropout rate at 0.5"
         'ViT':      dict(model='vit_tiny', augment=True, drop=.5),
@@ -48,7 +48,7 @@ EXPERIMENTS |= dict(
         'ViT, one-cycle':      dict(model='vit_tiny', augment=True, drop=.5, epochs='curves', recipe='one-cycle'),
         'ResNet50, one-cycle': dict(augment=True, drop=.5, weights='pre-trained', epochs='curves', recipe='one-cycle')})
 
-# %% ../nbs/51_protocol.ipynb #f1c1a970
+# %% ../nbs/51_protocol.ipynb #3dcd049b
 @dataclass(frozen=True)
 class Plan:
     "The runs of one experiment"
@@ -65,7 +65,7 @@ def at_resolution(profile:Profile, resolution:int) -> Profile:
     size = max(profile.base.image_size, resolution)
     return replace(profile, base=replace(profile.base, resolution=resolution, image_size=size), upsampled=profile.upsampled*size//profile.base.image_size)
 
-# %% ../nbs/51_protocol.ipynb #9ce40f7a
+# %% ../nbs/51_protocol.ipynb #560e6fd0
 WEIGHTS = ('pre-training', 'imagenet')
 
 def make_plan(
@@ -90,7 +90,7 @@ def make_plan(
     title = ', '.join([profile, *(x for x in (dataset, weights if weights!='pre-training' else None, f'{resolution} px' if resolution else None) if x)])
     return Plan(experiment, title, size, configs, before)
 
-# %% ../nbs/51_protocol.ipynb #275f58f6
+# %% ../nbs/51_protocol.ipynb #1f352994
 STAGES = {1: range(3), 2: range(3, 9)}    # seeds; in stage 2 each seed has a split of its own
 
 def seed_numbers(seeds, stage, profile:str, usual:int) -> list:
@@ -111,7 +111,7 @@ def fill_in(size:Profile, target:str, changes:dict, start:str, seed:int, split_s
     if 'split' in changes and size.base.split!=RunConfig.split: changes['split'] = f'{size.base.split}-swap'
     return size.config(target, **changes)
 
-# %% ../nbs/51_protocol.ipynb #da0cdb06
+# %% ../nbs/51_protocol.ipynb #5fcd7ffe
 def folders(plan:Plan, data_dir=None, pretrain_dir=None) -> dict:
     "Folders by name of the data set: of the experiment's images, and of those of its pre-training"
     named = {plan.profile.pretraining.data: pretrain_dir, plan.profile.base.data: data_dir}
@@ -121,7 +121,7 @@ def can_train_with(config:RunConfig, before:list, results, dirs) -> bool:
     "Whether the images of this run are there, and those of the pre-training that it begins with"
     return can_train(config, results, dirs) and all(can_train(b, results, dirs) or stored(b, results) for b in before if run_id(b)==config.weights)
 
-# %% ../nbs/51_protocol.ipynb #b14ab88d
+# %% ../nbs/51_protocol.ipynb #ee5e07f7
 def train_missing(
     plans:list,               # `Plan`s of one profile
     results:str|Path,         # Folder of records
@@ -147,7 +147,7 @@ def carry_out(plan:Plan, results:str|Path, data_dir:str=None, pretrain_dir:str=N
     dirs = folders(plan, data_dir, pretrain_dir)
     return {name: run_all([c for c in configs if stored(c, results)], results, dirs) for name,configs in plan.settings.items()}
 
-# %% ../nbs/51_protocol.ipynb #67594db1
+# %% ../nbs/51_protocol.ipynb #e408623f
 DECISIVE = (('augmentation','with'), ('augmentation','without'), ('augmentation','swapped'), ('dropout','0.5'), ('dropout','0.8'), ('vit','ViT'), ('vit','ResNet50'),
             ('vit','ResNet50, from scratch'), ('transfer','self-defined'))    # (experiment, setting)
 CURVES = (('curves','ViT'), ('curves','ResNet50'))
@@ -171,7 +171,7 @@ CAMPAIGN = dict(
     e=Step('resolution, both networks and recipes', SWEPT, 2, resolutions=(8,16,32,64)),
     f=Step('upsampling for ViT', (('vit','ViT, upsampled'),), 3))
 
-# %% ../nbs/51_protocol.ipynb #5777aa39
+# %% ../nbs/51_protocol.ipynb #6091b8f3
 def step_runs(
     name:str,   # One of `CAMPAIGN`
 ) -> list:      # `RunConfig`s, seed by seed
@@ -183,8 +183,8 @@ def step_runs(
         configs += [c for e,setting in step.settings for c in plans[e].settings[setting]]
     return sorted(dict.fromkeys(configs), key=lambda c: c.seed)    # stable: the order of settings stays
 
-# %% ../nbs/51_protocol.ipynb #2d7144a5
-PROTOCOL_COMMITS = ()    # of stage 2; a second one would be a deviation, and said to be one
+# %% ../nbs/51_protocol.ipynb #29b4f092
+PROTOCOL_COMMITS = ('05f4ae03ab8d347e1786063be4e1e48bb541fc6a',)    # of stage 2; a second one would be a deviation, and said to be one
 
 def is_stage2(config:RunConfig) -> bool:
     "Whether a run belongs to stage 2: a seed of its own, and its own split with it"
@@ -200,7 +200,7 @@ def check_protocol(record:Record, commits:tuple=None) -> Record:
     if not code.get('clean'): raise InputError(f'record {record.run_id}: trained by a copy of the code that was changed since its commit: expected a clean one')
     return record
 
-# %% ../nbs/51_protocol.ipynb #13974f13
+# %% ../nbs/51_protocol.ipynb #4189ee98
 def check_mixture(results:str|Path, configs:list, commit:str):
     "`InputError` where a folder holds runs of the campaign that another commit trained"
     for c in configs:
@@ -234,7 +234,7 @@ def pretrain(config:RunConfig, results:str|Path, dirs:dict):
         before = find_profile('paper', dataset).pretraining
         if run_id(before)==config.weights and not stored(before, results): run(before, results, dirs, 'pre-training', keep=True)
 
-# %% ../nbs/51_protocol.ipynb #11d598d4
+# %% ../nbs/51_protocol.ipynb #5791e6f8
 def project_root(start:str|Path='.') -> Path:
     "The nearest folder from `start` upwards that holds `settings.ini` and `nbs/experiments`"
     start = Path(start).resolve()
