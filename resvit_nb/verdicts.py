@@ -4,23 +4,22 @@
 
 # %% auto #0
 __all__ = ['EXPECTED', 'MAGNITUDES', 'CLOSE', 'FEWEST_RUNS', 'PAPER_TEST', 'FEWEST_CURVES', 'UNTYPICAL', 'MUCH_LONGER',
-           'mirrored', 'judge_direction', 'judge_magnitude', 'setting_of', 'group_of', 'samples', 'shared_images',
-           'compare', 'PartVerdict', 'paper_effect', 'judge_part', 'as_estimate', 'strict_word', 'ClaimVerdict',
-           'judge_claim', 'judge_all']
+           'mirrored', 'judge_direction', 'judge_magnitude', 'setting_of', 'image_scores', 'by_target', 'group_of',
+           'samples', 'shared_images', 'compare', 'PartVerdict', 'paper_effect', 'judge_part', 'as_estimate',
+           'strict_word', 'ClaimVerdict', 'judge_claim', 'judge_all']
 
-# %% ../nbs/53_verdicts.ipynb #6527472d
+# %% ../nbs/53_verdicts.ipynb #915f6c2b
 import math
 from dataclasses import dataclass, replace
 from functools import singledispatch
 import numpy as np
 from scipy.stats import t
-from .claims import CLAIMS, QUESTIONS, Comparison, Curve, Level, Slower, read_shape
-from .data import TARGETS, check_one_of
-from .paper import by_target, image_scores, paper_numbers
-from .runs import count_multiply_adds
-from .statistics import METRICS, SAME_WITHIN, SMALLEST, Estimate, Sample, difference, from_arcsine, image_variance, in_odds, in_points, log_odds, moderate, to_scale
+from .data import InputError, TARGETS, check_one_of
+from .paper import CLAIMS, Comparison, Curve, Level, Slower
+from .runs import count_multiply_adds, run_id
+from .statistics import METRICS, SAME_WITHIN, SMALLEST, Estimate, Sample, difference, from_arcsine, image_variance, in_odds, in_points, log_odds, moderate, read_shape, to_scale
 
-# %% ../nbs/53_verdicts.ipynb #a0c09571
+# %% ../nbs/53_verdicts.ipynb #4423f3ab
 EXPECTED = ('higher','lower','not higher','same')
 
 def mirrored(e:Estimate) -> Estimate: return replace(e, value=-e.value)
@@ -40,7 +39,7 @@ def judge_direction(
     else:                        yes,p = -SAME_WITHIN<low and high<SAME_WITHIN, min(e.p_below(-SAME_WITHIN), mirrored(e).p_below(-SAME_WITHIN))
     return 'reproduced' if yes else 'not reproduced' if p<.025 else 'inconclusive', p
 
-# %% ../nbs/53_verdicts.ipynb #ee3c52f9
+# %% ../nbs/53_verdicts.ipynb #761af9a7
 MAGNITUDES = ('as large','smaller','larger','cannot be told')
 CLOSE = dict(accuracy=.1, loss=.05)    # the least that counts as close: log-odds; logarithms of a ratio
 
@@ -60,8 +59,30 @@ def judge_magnitude(
     if -within<low and high<within: return 'as large'
     return 'smaller' if high<0 else 'larger' if low>0 else 'cannot be told'
 
-# %% ../nbs/53_verdicts.ipynb #815bc844
+# %% ../nbs/53_verdicts.ipynb #f5dfdfad
 def setting_of(config): return replace(config, seed=0, split_seed=0)    # what all runs of a setting share
+
+def image_scores(
+    records:list,   # `Record`s that differ in their seed only
+    metric:str,     # 'accuracy' or 'loss'
+) -> np.ndarray:    # Float (seeds, images), seeds in ascending order
+    "What each run gets on each test image"
+    records = sorted(records, key=lambda r: r.config.seed)
+    one = records[0]
+    for r in records[1:]:
+        if r.run_id==one.run_id or setting_of(r.config)!=setting_of(one.config):
+            raise InputError(f'{r.run_id} and {one.run_id}: expected runs that differ in their seed only')
+        if r.data['fingerprint']!=one.data['fingerprint'] or not np.array_equal(r.images['index'], one.images['index']):
+            raise InputError(f'{r.run_id} and {one.run_id}: expected the same test images')
+    if metric=='loss': return np.stack([r.images['loss'] for r in records]).astype(float)
+    return np.stack([r.images['prediction']==r.images['label'] for r in records]).astype(float)
+
+# %% ../nbs/53_verdicts.ipynb #1b7d94a4
+def by_target(records:list, target:str) -> list:
+    "Those of the records that were trained on `target`, by seed"
+    return sorted((r for r in records if r.config.target==target), key=lambda r: r.config.seed)
+
+# %% ../nbs/53_verdicts.ipynb #32e0294e
 def group_of(config) -> str:
     "What shares a variance: the same network, recipe, length, and what of it is trained"
     return f'{config.model} {config.width} {config.recipe} {config.epochs} {config.image_size} {config.freeze}'
@@ -80,7 +101,7 @@ def samples(
         made |= {c: Sample(float(np.mean(v)), s, d, len(v)) for (c,v),s,d in zip(runs.items(), variances, df)}
     return made
 
-# %% ../nbs/53_verdicts.ipynb #36c8faf0
+# %% ../nbs/53_verdicts.ipynb #29c9ba5c
 def shared_images(records:list) -> bool:
     "Whether all of these were tested on the same images"
     one = records[0]
@@ -92,7 +113,7 @@ def compare(a:list, b:list, metric:str, made:dict) -> Estimate:
     if shared_images(a+b): images = image_variance(*(image_scores(rs, metric) for rs in (a, b)), metric)
     return difference(made[setting_of(a[0].config)], made[setting_of(b[0].config)], images)
 
-# %% ../nbs/53_verdicts.ipynb #cc3ac44e
+# %% ../nbs/53_verdicts.ipynb #8eea1329
 @dataclass(frozen=True)
 class PartVerdict:
     "What our runs say of a part of a claim"
@@ -107,20 +128,19 @@ class PartVerdict:
     strict:str=''                  # For sameness: what the margin `SMALLEST` would say
     note:str=''                    # What a reader must know besides
 
-# %% ../nbs/53_verdicts.ipynb #c0bb4ad0
+# %% ../nbs/53_verdicts.ipynb #d034ec36
 FEWEST_RUNS = 2    # of each side, for a verdict
 PAPER_TEST = dict(swapped=6323)    # test images of the paper; 12,733 where not named
 
 def paper_effect(part) -> tuple:
     "The paper's log-odds ratio or log ratio of losses, and its standard error as far as its test images tell; NaN where it has no number"
     if not part.paper: return math.nan, 0.
-    table = paper_numbers(part.paper)
-    a,b = (table[s][part.target,part.metric] if s in table else math.nan for s in (part.a, part.b))
+    a,b = part.numbers
     if part.metric=='loss': return math.log(a/b), 0.
     n = [PAPER_TEST.get(s, 12733) for s in (part.a, part.b)]
     return float(log_odds(a, n[0])-log_odds(b, n[1])), math.sqrt(sum(1/(k*p*(1-p)) for p,k in ((a,n[0]), (b,n[1]))))
 
-# %% ../nbs/53_verdicts.ipynb #e1caf11b
+# %% ../nbs/53_verdicts.ipynb #bad68552
 @singledispatch
 def judge_part(part, runs:dict, made:dict, timing:dict=None) -> PartVerdict|None:
     "The verdict on a part of a claim from `runs` (experiment -> setting -> records); `None` where it was not run"
@@ -152,7 +172,7 @@ def strict_word(e:Estimate) -> str:
     low,high = e.interval(.9)
     return 'reproduced' if -SMALLEST<low and high<SMALLEST else 'not reproduced' if e.interval()[0]>SMALLEST or e.interval()[1]<-SMALLEST else 'inconclusive'
 
-# %% ../nbs/53_verdicts.ipynb #6d7ba9e0
+# %% ../nbs/53_verdicts.ipynb #d89bcdc1
 @judge_part.register
 def _(part:Level, runs, made, timing=None):
     records = by_target(runs[part.experiment].get(part.setting, []), part.target)
@@ -162,7 +182,7 @@ def _(part:Level, runs, made, timing=None):
     effect = tuple(float(from_arcsine(x)) for x in (made.mean, low, high))
     return PartVerdict('not comparable', 1., (len(records),), effect=effect, note='a level depends on the images, and ours are others')
 
-# %% ../nbs/53_verdicts.ipynb #2c225dc9
+# %% ../nbs/53_verdicts.ipynb #45857f10
 FEWEST_CURVES,UNTYPICAL = 3,1/6
 
 @judge_part.register
@@ -175,7 +195,7 @@ def _(part:Curve, runs, made, timing=None):
     note = '' if len(records)>=FEWEST_CURVES else f'{len(records)} of the {FEWEST_CURVES} curves that a verdict needs'
     return PartVerdict(word, UNTYPICAL**len(records) if word=='not reproduced' else 1., (len(records),), effect=(float(np.mean(value)),min(low),max(high)), note=note)
 
-# %% ../nbs/53_verdicts.ipynb #fc0d4d34
+# %% ../nbs/53_verdicts.ipynb #e07e7313
 MUCH_LONGER = 1.5
 
 @judge_part.register
@@ -189,7 +209,7 @@ def _(part:Slower, runs, made, timing=None):
     note = f'{work:.1f} times the multiply-adds; '+('not timed on an idle machine' if math.isnan(value) else 'timed by turns on an idle machine')
     return PartVerdict(word, 0. if no else 1., (len(a),len(b)), effect=(value,low,high), note=note)
 
-# %% ../nbs/53_verdicts.ipynb #b0ba2c4d
+# %% ../nbs/53_verdicts.ipynb #f6fb66e9
 @dataclass(frozen=True)
 class ClaimVerdict:
     "What our runs say of a claim"
