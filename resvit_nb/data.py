@@ -15,7 +15,7 @@ __all__ = ['TARGETS', 'CACHE_VERSION', 'MAX_PIXELS', 'FORMATS', 'SUFFIXES', 'SOU
            'affine_matrices', 'random_affine', 'warp', 'AffineAugment', 'Subset', 'BatchLoader', 'LabelNames',
            'BicubicResize', 'image_loaders', 'describe', 'resvit_data']
 
-# %% ../nbs/00_data.ipynb #72aa79f3
+# %% ../nbs/00_data.ipynb #b5483ad9
 import csv,functools,hashlib,io,json,os,pickle,signal,stat,sys,tarfile,tempfile,warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ from torchvision.utils import save_image
 from tqdm import tqdm
 from .fractals import draw_fractals, fractal_subclasses, fractal_superclasses
 
-# %% ../nbs/00_data.ipynb #6e062f94
+# %% ../nbs/00_data.ipynb #a53a2b98
 class InputError(ValueError):
     "Bad input; the message is one line that says what is wrong, where, and what was expected"
     def __str__(self):
@@ -55,7 +55,7 @@ def check_one_of(
     if type(value) is not str or value not in allowed: raise InputError(f"{name} {value!r}: expected one of {', '.join(allowed)}")
     return value
 
-# %% ../nbs/00_data.ipynb #bbb29244
+# %% ../nbs/00_data.ipynb #1fa073f2
 def interrupt(number, frame):
     "Answer a signal as Ctrl-C is answered"
     raise KeyboardInterrupt(number)
@@ -64,7 +64,7 @@ def out_of_memory(e:Exception) -> bool:
     "Whether there was no memory left, of the machine or of the GPU"
     return isinstance(e, (MemoryError,torch.OutOfMemoryError)) or "can't allocate memory" in str(e)
 
-# %% ../nbs/00_data.ipynb #0331c4bd
+# %% ../nbs/00_data.ipynb #886197b4
 def console_script(func):
     "Give `func` a `command`: its parameters as options; what the user can mend becomes one line and exit status 1"
     def leave(message): sys.exit(f'{func.__name__}: error: {InputError(message)}')
@@ -86,7 +86,7 @@ def console_script(func):
     func.command = command
     return func
 
-# %% ../nbs/00_data.ipynb #fe5bcece
+# %% ../nbs/00_data.ipynb #e2f4c83e
 def write_atomically(path:Path, write):
     "Let `write(file)` fill a file aside, then rename it to `path`"
     aside = path.with_name(f'.{path.name}.{os.getpid()}')
@@ -98,7 +98,7 @@ def write_atomically(path:Path, write):
         finally: aside.unlink(missing_ok=True)
     except OSError as e: raise InputError(f'{path}: cannot be written ({e.strerror or e})') from None
 
-# %% ../nbs/00_data.ipynb #8b0599fc
+# %% ../nbs/00_data.ipynb #6a0c2918
 @dataclass(frozen=True)
 class HierarchicalImages:
     "Square images of one size, each with a superclass and a subclass; make one with `hierarchical_images`"
@@ -117,14 +117,14 @@ class HierarchicalImages:
     def labels(self, target:str) -> np.ndarray: return getattr(self, check_target(target))
     def names(self, target:str) -> list: return self.superclasses if check_target(target)=='superclass' else self.subclasses
 
-# %% ../nbs/00_data.ipynb #a36f99bd
+# %% ../nbs/00_data.ipynb #f477ac4a
 TARGETS = ('superclass', 'subclass')
 
 def check_target(target:str) -> str:
     "`target` itself if it is one of `TARGETS`"
     return check_one_of('target', target, TARGETS)
 
-# %% ../nbs/00_data.ipynb #3faa721a
+# %% ../nbs/00_data.ipynb #641ac992
 def find_parents(
     superclass:np.ndarray,  # int64 (N,)
     subclass:np.ndarray,    # int64 (N,)
@@ -144,7 +144,7 @@ def find_parents(
         raise InputError(f"subclass {subclasses[twice[0]]!r} stands under {' and '.join(map(repr, parents))}: expected one superclass")
     return pairs[1]
 
-# %% ../nbs/00_data.ipynb #4ad84d36
+# %% ../nbs/00_data.ipynb #23ffbb85
 def check_arrays(images:np.ndarray, superclass:np.ndarray, subclass:np.ndarray):
     "`InputError` unless these are square images in bytes, and an integer of each kind for every one"
     if images.dtype!=np.uint8 or images.ndim!=4 or images.shape[1]!=3 or images.shape[2]!=images.shape[3]:
@@ -153,7 +153,7 @@ def check_arrays(images:np.ndarray, superclass:np.ndarray, subclass:np.ndarray):
         if labels.shape!=(len(images),) or labels.dtype.kind not in 'iu':
             raise InputError(f'{name} {labels.dtype} {labels.shape}: expected integers ({len(images)},)')
 
-# %% ../nbs/00_data.ipynb #6512e3ce
+# %% ../nbs/00_data.ipynb #309972a9
 def hierarchical_images(
     images:np.ndarray,      # uint8 (N, 3, H, W)
     superclass:np.ndarray,  # Integers (N,)
@@ -171,12 +171,12 @@ def hierarchical_images(
     for a in (images, superclass, subclass): sha.update(np.ascontiguousarray(a))
     return HierarchicalImages(images, superclass, subclass, list(superclasses), list(subclasses), parent, name, sha.hexdigest())
 
-# %% ../nbs/00_data.ipynb #2f95719d
+# %% ../nbs/00_data.ipynb #bf26c91e
 def cache_folder() -> Path:
     "Where decoded images are kept: `$RESVIT_CACHE`, else `resvit_nb` in the user's cache folder"
     return Path(os.environ.get('RESVIT_CACHE') or xdg_cache_home()/'resvit_nb')
 
-# %% ../nbs/00_data.ipynb #9eecda14
+# %% ../nbs/00_data.ipynb #c2c6540f
 def load_cached(folder:Path) -> HierarchicalImages:
     "The set kept in `folder`; its images are a read-only memory map. `InputError` where something is damaged"
     try:
@@ -195,7 +195,7 @@ def save_cached(data:HierarchicalImages, folder:Path):
     np.savez(folder/'labels.npz', superclass=data.superclass, subclass=data.subclass, parent=data.parent)
     (folder/'meta.json').write_text(json.dumps({k:getattr(data, k) for k in ('superclasses','subclasses','name','fingerprint')}))
 
-# %% ../nbs/00_data.ipynb #62c4a6ca
+# %% ../nbs/00_data.ipynb #efc461dd
 def new_images(path:Path, n:int, resolution:int) -> np.memmap:
     "A new uint8 (n, 3, resolution, resolution) array on disk; `OSError` where there is no space for it"
     images = np.lib.format.open_memmap(path, 'w+', np.uint8, (n,3,resolution,resolution))
@@ -214,7 +214,7 @@ def make_cached(folder:Path, name:str, n:int, resolution:int, make):
         except OSError:
             if not folder.is_dir(): raise    # else another process was faster: theirs is the same
 
-# %% ../nbs/00_data.ipynb #cb615127
+# %% ../nbs/00_data.ipynb #e86e82a4
 CACHE_VERSION = 2    # 1: images were not turned upright, 16 bits were cut off at 8, transparency was dropped
 
 def cached(
@@ -233,7 +233,7 @@ def cached(
         raise InputError(f'{folder}: cannot be written ({e.strerror or e}): expected space and permission there, or another folder in RESVIT_CACHE') from None
     return load_cached(folder)
 
-# %% ../nbs/00_data.ipynb #88a122fc
+# %% ../nbs/00_data.ipynb #8a21b675
 def fractals(
     n_per_subclass:int=60,  # Images of each of the 87 subclasses
     resolution:int=32,      # Height and width in pixels
@@ -247,7 +247,7 @@ def fractals(
     n = n_per_subclass*len(fractal_subclasses)
     return cached('fractals', [n_per_subclass, seed, family], n, resolution, make)
 
-# %% ../nbs/00_data.ipynb #f3f5798c
+# %% ../nbs/00_data.ipynb #963d4202
 def to_rgb(image:Image.Image) -> Image.Image:
     "An image upright, in RGB, on white where it is transparent; `ValueError` for pixels without a known white"
     ImageOps.exif_transpose(image, in_place=True)
@@ -256,7 +256,7 @@ def to_rgb(image:Image.Image) -> Image.Image:
     if image.has_transparency_data: image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image.convert('RGBA'))
     return image.convert('RGB')
 
-# %% ../nbs/00_data.ipynb #1c85cb5e
+# %% ../nbs/00_data.ipynb #1aeea39a
 MAX_PIXELS = 50_000_000    # What the cameras of telephones make at most is a little less; 200 MB in memory
 FORMATS = ('BMP','GIF','JPEG','PNG','TIFF','WEBP')
 
@@ -277,7 +277,7 @@ def decode_image(
         raise InputError(f'{where}: not a readable image ({str(e)[:80]})') from None
     return np.asarray(square).transpose(2,0,1)
 
-# %% ../nbs/00_data.ipynb #d44d48c1
+# %% ../nbs/00_data.ipynb #5950940c
 def decode_images(files, images:np.ndarray, names:list):
     "Decode `files` into `images`, uint8 (N, 3, H, W), in parallel threads; `names` are for error messages"
     with warnings.catch_warnings():
@@ -288,7 +288,7 @@ def decode_images(files, images:np.ndarray, names:list):
             for i,image in enumerate(tqdm(decoded, 'decoding', len(images), disable=not sys.stderr.isatty())): images[i] = image
         finally: pool.shutdown(cancel_futures=True)    # at the first bad image, or Ctrl-C, those in the queue stay there
 
-# %% ../nbs/00_data.ipynb #01674677
+# %% ../nbs/00_data.ipynb #92307347
 def read_rows(path:Path) -> tuple:
     "Column names and rows of a CSV file, each row a dict with its line number under 'line'"
     if not path.is_file(): raise InputError(f'{path}: file missing: expected CSV')
@@ -304,7 +304,7 @@ def read_rows(path:Path) -> tuple:
     except csv.Error as e: raise InputError(f'{path}, from line {last+1} on: {e}: expected CSV, with every quote closed') from None
     return names, rows
 
-# %% ../nbs/00_data.ipynb #79987fa5
+# %% ../nbs/00_data.ipynb #3d49a8ea
 def read_table(
     path:Path,       # A CSV file with a header line
     columns:tuple,   # Columns it must have, filled in every row; it may have others
@@ -321,7 +321,7 @@ def read_table(
     if not rows: raise InputError(f'{path}: no row below the header: expected some')
     return rows
 
-# %% ../nbs/00_data.ipynb #8439dc32
+# %% ../nbs/00_data.ipynb #ee87bd23
 def read_integer(row:dict, column:str, path:Path) -> int:
     "The number in a row's column, in up to nine digits"
     text = row[column].strip()
@@ -334,7 +334,7 @@ def check_class(name:str, where:str) -> str:
     if not name.strip() or not name.isprintable(): raise InputError(f'{where}: class {name!r}: expected a name that can be printed')
     return name
 
-# %% ../nbs/00_data.ipynb #e297631f
+# %% ../nbs/00_data.ipynb #4d0085bc
 def read_classes(path:Path) -> dict:
     "Names by label number from a mapping file with columns `index` and `class`, without `novel`"
     classes = {}
@@ -353,7 +353,7 @@ def read_label(row:dict, column:str, classes:dict, path:Path) -> int:
     if label not in classes: raise InputError(f"{path}, line {row['line']}: {column} {label} out of range: expected one of the {len(classes)} numbers from {min(classes)} to {max(classes)} in the mapping")
     return list(classes).index(label)
 
-# %% ../nbs/00_data.ipynb #eb7ea6eb
+# %% ../nbs/00_data.ipynb #b1cba0c0
 def inside(folder:Path, name:str, where:str) -> Path:
     "`folder/name`, unless that leaves the folder"
     if PurePosixPath(name).is_absolute() or '..' in PurePosixPath(name).parts: raise InputError(f'{where}: image {name!r} leaves the folder {folder}')
@@ -375,7 +375,7 @@ def check_once(rows:list, path:Path):
         first = lines.setdefault(PurePosixPath(row['image']), row['line'])
         if first!=row['line']: raise InputError(f"{path}, line {row['line']}: image {row['image']!r} again, as in line {first}: expected each image once")
 
-# %% ../nbs/00_data.ipynb #b1947065
+# %% ../nbs/00_data.ipynb #4bf017c4
 def bird_dog_reptile(
     path:str|Path,      # Folder with `train_data.csv`, both mapping files and `train_images/`
     resolution:int=32,  # Height and width in pixels to which images are reduced
@@ -397,7 +397,7 @@ def bird_dog_reptile(
     stamps = [[row['image'], *file_stamp(f, folder, w)] for row,f,w in zip(rows, files, where)]
     return cached('bird_dog_reptile', [stamps, superclass, subclass, names], len(rows), resolution, make)
 
-# %% ../nbs/00_data.ipynb #4ff4df82
+# %% ../nbs/00_data.ipynb #5cf7b6d5
 def read_slice(path:Path, start:int, size:int) -> io.BytesIO:
     "A part of a file, as a file"
     with open(path, 'rb') as f:
@@ -416,7 +416,7 @@ def list_folder(path:Path) -> list:
         files += [Path(place)/n for n in names if n.lower().endswith(SUFFIXES)]
     return [(f.relative_to(path).as_posix(), f, file_stamp(f, f.parent, str(f))) for f in sorted(files)]
 
-# %% ../nbs/00_data.ipynb #ea0d00f8
+# %% ../nbs/00_data.ipynb #83b0cc65
 def list_archive(path:Path) -> list:
     "(name, function that opens it, size and time) of every image in a tar archive, sorted by name"
     try:
@@ -435,7 +435,7 @@ def list_tree(path:Path) -> list:
     if not path.is_file(): raise InputError(f'{path}: folder or archive missing')
     return list_archive(path)
 
-# %% ../nbs/00_data.ipynb #68a42521
+# %% ../nbs/00_data.ipynb #1083c5cb
 def tree_labels(names:list, path:Path) -> tuple:
     "Superclass and subclass labels (N,), and their names, from the last two folders of each image's path"
     parts = [PurePosixPath(n).parts[-3:-1] for n in names]
@@ -446,7 +446,7 @@ def tree_labels(names:list, path:Path) -> tuple:
     for name in (*superclasses.tolist(), *subclasses.tolist()): check_class(name, str(path))
     return superclass, subclass, superclasses.tolist(), subclasses.tolist()
 
-# %% ../nbs/00_data.ipynb #42162f7d
+# %% ../nbs/00_data.ipynb #49efb9cb
 def image_tree(
     path:str|Path,      # Folder, or uncompressed tar archive, of superclass/subclass/image
     resolution:int=32,  # Height and width in pixels to which images are reduced
@@ -462,16 +462,24 @@ def image_tree(
         return labels
     return cached(path.stem, [names, stamps], len(names), resolution, make)
 
-# %% ../nbs/00_data.ipynb #fec52591
+# %% ../nbs/00_data.ipynb #dae33ca3
 def read_cifar100(folder:Path) -> tuple:
-    "Images uint8 (N, 3, 32, 32), superclass and subclass labels (N,) and both lists of names, from torchvision's files"
-    try: data = CIFAR100(folder, download=not (folder/CIFAR100.base_folder/'train').is_file())
-    except (OSError, RuntimeError) as e: raise InputError(f'{folder}: CIFAR-100 is not there whole and cannot be downloaded ({type(e).__name__}): expected a network, or torchvision\'s folder {CIFAR100.base_folder}; remove what is left of it to fetch it again') from None
-    base = folder/CIFAR100.base_folder    # its two files were compared with their hashes
-    coarse,names = (pickle.loads((base/name).read_bytes(), encoding='latin1') for name in ('train','meta'))
-    return data.data.transpose(0,3,1,2), coarse['coarse_labels'], data.targets, names['coarse_label_names'], names['fine_label_names']
+    "Images uint8 (N, 3, 32, 32) and their names superclass/subclass/image, sorted by these, from torchvision's files"
+    base = folder/CIFAR100.base_folder
+    try: data = CIFAR100(folder, download=not (base/'train').is_file())
+    except (OSError, RuntimeError) as e:
+        raise InputError(f'{folder}: CIFAR-100 is not there whole and cannot be downloaded ({type(e).__name__}): '
+                         f"expected a network, or torchvision's folder {CIFAR100.base_folder}; "
+                         'remove what is left of it to fetch it again') from None
+    # torchvision has just compared both files with their hashes
+    train,meta = (pickle.loads((base/name).read_bytes(), encoding='latin1') for name in ('train','meta'))
+    superclasses,subclasses = meta['coarse_label_names'],meta['fine_label_names']
+    labels_and_files = zip(train['coarse_labels'], train['fine_labels'], train['filenames'])
+    names = [f'{superclasses[i]}/{subclasses[j]}/{file}' for i,j,file in labels_and_files]
+    order = sorted(range(len(names)), key=lambda i: names[i].split('/'))
+    return data.data[order].transpose(0,3,1,2), [names[i] for i in order]
 
-# %% ../nbs/00_data.ipynb #10079b37
+# %% ../nbs/00_data.ipynb #28f4154d
 def cifar100(
     path:str|Path=None,  # Where torchvision's files are or shall go, or a tree or archive of superclass/subclass/image; `None`: the cache
     resolution:int=32,   # Height and width in pixels
@@ -480,16 +488,18 @@ def cifar100(
     path = Path(path or cache_folder()/'downloads')
     if path.is_file() or (path.is_dir() and list_tree(path)): data = image_tree(path, resolution)
     else:
-        arrays,*labels = read_cifar100(path)
+        arrays,names = read_cifar100(path)
         def make(images):
-            for i,a in enumerate(arrays): images[i] = np.asarray(ImageOps.fit(Image.fromarray(a.transpose(1,2,0)), (resolution,resolution), Image.BICUBIC)).transpose(2,0,1)
-            return labels
-        data = cached('cifar100', CIFAR100.tgz_md5, len(arrays), resolution, make)
+            for i,a in enumerate(arrays):
+                square = ImageOps.fit(Image.fromarray(a.transpose(1,2,0)), (resolution,resolution), Image.BICUBIC)
+                images[i] = np.asarray(square).transpose(2,0,1)
+            return tree_labels(names, path)
+        data = cached('cifar100', [CIFAR100.tgz_md5, 'sorted by name'], len(arrays), resolution, make)
     counts = len(data.superclasses),len(data.subclasses)
     if counts!=(20,100): raise InputError(f'{path}: {counts[0]} superclasses and {counts[1]} subclasses: expected 20 and 100, as CIFAR-100 has')
     return replace(data, name='cifar100')
 
-# %% ../nbs/00_data.ipynb #154eb895
+# %% ../nbs/00_data.ipynb #3e3467ac
 SOURCES = dict(fractals=fractals, bird_dog_reptile=bird_dog_reptile, image_tree=image_tree, cifar100=cifar100)
 
 def load_data(
@@ -507,7 +517,7 @@ def load_data(
     if data_dir is None and name!='cifar100': raise InputError(f"data {name!r} is read from disk: expected its folder as data_dir")
     return SOURCES[name](data_dir, resolution)
 
-# %% ../nbs/00_data.ipynb #204372bf
+# %% ../nbs/00_data.ipynb #449736f4
 PARTS = dict(train=3, valid=1, test=6)
 
 def stratified_split(
@@ -525,7 +535,7 @@ def stratified_split(
         for part,a,b in zip(parts, bounds, bounds[1:]): dealt[part].append(index[a:b])
     return {part: np.sort(np.concatenate(indices)) for part,indices in dealt.items()}
 
-# %% ../nbs/00_data.ipynb #0cc065be
+# %% ../nbs/00_data.ipynb #ed6d7d65
 PAPER_SIZES = dict(train=6323, valid=2108, test=12733)    # valid: a third of train, as in 3:1:6
 
 def sized_split(data:HierarchicalImages, seed:int, sizes:dict) -> dict:
@@ -542,7 +552,7 @@ def swapped(parts:dict) -> dict:
     "The same parts with train and test exchanged"
     return {**parts, 'train':parts['test'], 'test':parts['train']}
 
-# %% ../nbs/00_data.ipynb #27c00b74
+# %% ../nbs/00_data.ipynb #231bc8d9
 def unit_pixels(images:np.ndarray) -> torch.Tensor:
     "Each of the images uint8 (N, 3, H, W) as a float row (N, 3*H*W) of mean zero and norm one"
     pixels = torch.tensor(images).flatten(1).float()
@@ -565,7 +575,7 @@ def find_copies(
             copies.append((start+i, start+j, most[i,j].item(), bool(flipped[i,j]>plain[i,j])))
     return copies
 
-# %% ../nbs/00_data.ipynb #4c58db16
+# %% ../nbs/00_data.ipynb #a4227a6a
 COPIES_FILE = resources.files('resvit_nb')/'cifar100_copies.csv'
 COPIES_COLUMNS = ('first','second','correlation','flipped')
 
@@ -585,7 +595,7 @@ def read_copies(path:Path, data:HierarchicalImages) -> list:
     rows = [line.split(',') for line in lines]
     return [(int(i), int(j), float(correlation), flipped=='1') for i,j,correlation,flipped in rows]
 
-# %% ../nbs/00_data.ipynb #71a1c0ad
+# %% ../nbs/00_data.ipynb #9edb61ee
 def known_copies(data:HierarchicalImages) -> list:
     "Pairs of copies in `data`: of CIFAR-100 from the package's file, else by comparing all images"
     return read_copies(COPIES_FILE, data) if data.name=='cifar100' else find_copies(data.images)
@@ -597,7 +607,7 @@ def without_copies(parts:dict, copies:list) -> dict:
     of_train = pairs[np.isin(pairs[:,0], parts['train']), 1]
     return {**parts, 'test':np.setdiff1d(parts['test'], of_train)}
 
-# %% ../nbs/00_data.ipynb #37190c48
+# %% ../nbs/00_data.ipynb #3f75c4c4
 def paper_split(data:HierarchicalImages, seed:int=0, swap:bool=False, unique:bool=False) -> dict:
     "Parts of the paper's sizes; `swap` exchanges train and test, then `unique` drops copies of train from test"
     parts = sized_split(data, seed, PAPER_SIZES)
@@ -616,7 +626,7 @@ def find_split(name:str):
     "The splitting function of that name: data and seed to indices under 'train', 'valid' and 'test'"
     return SPLITS[check_one_of('split', name, SPLITS)]
 
-# %% ../nbs/00_data.ipynb #c8002181
+# %% ../nbs/00_data.ipynb #cab81cd6
 AMOUNTS = dict(rotation=20, shift=.1, shear=10, zoom=.2)    # degrees, share of the side, degrees, share of the size
 
 def affine_matrices(
@@ -633,7 +643,7 @@ def affine_matrices(
     linear = matrix(cos, -sin, sin, cos) @ matrix(one, tan, zero, one) @ scale
     return torch.cat([linear, 2*shift[...,None]], 2)    # the image is 2 wide
 
-# %% ../nbs/00_data.ipynb #f67888c2
+# %% ../nbs/00_data.ipynb #b8fddf45
 def random_affine(n:int, device=None) -> torch.Tensor:
     "`affine_matrices` (n, 2, 3) of random amounts, uniform within `AMOUNTS`, half of them flipped"
     u = 2*torch.rand(n, 6)-1    # drawn on the CPU, where the generator is that of the run
@@ -651,7 +661,7 @@ class AffineAugment(Transform):
     order = 15    # after bytes become floats (10), before upsampling (20) and normalising (99)
     def encodes(self, x:TensorImage): return TensorImage(warp(x.as_subclass(torch.Tensor), random_affine(len(x), x.device)))
 
-# %% ../nbs/00_data.ipynb #d4330039
+# %% ../nbs/00_data.ipynb #e2131e0d
 class Subset:
     "Some of the images with the labels of one target; what the loaders below take batches of"
     def __init__(self,
@@ -665,7 +675,7 @@ class Subset:
         i = self.index[i]
         return TensorImage(torch.from_numpy(self.data.images[i].copy())), TensorCategory(torch.as_tensor(self.labels[i]))
 
-# %% ../nbs/00_data.ipynb #5b242f6f
+# %% ../nbs/00_data.ipynb #a89e3b19
 class BatchLoader(TfmdDL):
     "A fastai loader that takes each batch from its `Subset` at once"
     def create_batches(self, samples):
@@ -677,7 +687,7 @@ class LabelNames(Transform):
     def __init__(self, vocab): self.vocab = vocab
     def decodes(self, o:TensorCategory): return Category(self.vocab[o])
 
-# %% ../nbs/00_data.ipynb #4c2fe5ec
+# %% ../nbs/00_data.ipynb #105d5328
 class BicubicResize(Transform):
     "Resize a float batch (B, 3, h, w) to (B, 3, size, size), bicubic"
     order = 20   # after bytes become floats (10), before these are normalised (99)
@@ -686,7 +696,7 @@ class BicubicResize(Transform):
         if x.shape[-1]==self.size: return x
         return F.interpolate(x, (self.size,self.size), mode='bicubic', antialias=True).clamp(0,1)
 
-# %% ../nbs/00_data.ipynb #83ec7934
+# %% ../nbs/00_data.ipynb #5d4fc563
 def image_loaders(
     data:HierarchicalImages,  # The images
     target:str,               # 'superclass' or 'subclass'
@@ -709,7 +719,7 @@ def image_loaders(
     dls.vocab,dls.c,dls.image_size = data.names(target),len(data.names(target)),image_size or data.resolution
     return dls
 
-# %% ../nbs/00_data.ipynb #3e79cd31
+# %% ../nbs/00_data.ipynb #f18dc903
 def describe(data:HierarchicalImages) -> str:
     "What is in a data set, in a few lines"
     counts = {t: np.bincount(data.labels(t)) for t in TARGETS}
@@ -718,7 +728,7 @@ def describe(data:HierarchicalImages) -> str:
     split = stratified_split(data)
     return '\n'.join([*lines, 'split ' + ', '.join(f'{part} {len(index):,}' for part,index in split.items())])
 
-# %% ../nbs/00_data.ipynb #7119cd35
+# %% ../nbs/00_data.ipynb #7bdb313f
 @console_script
 def resvit_data(
     data:str='fractals',   # One of fractals, bird_dog_reptile, image_tree, cifar100

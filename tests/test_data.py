@@ -1,7 +1,10 @@
 "The real images, where RESVIT_TEST_DATA names a folder that has them."
-import os
+import hashlib, os, pickle
 from pathlib import Path
+from unittest.mock import patch
 import numpy as np, pytest
+from PIL import Image
+from torchvision.datasets import CIFAR100
 from resvit_nb.data import (
     COPIES_FILE, InputError, PAPER_SIZES, TARGETS, bird_dog_reptile, cifar100, find_copies, find_split, hierarchical_images, known_copies)
 from resvit_nb.runs import read_record
@@ -20,6 +23,43 @@ def test_cifar100_at_the_sizes_of_the_paper(cache):
     assert [len(data.names(t)) for t in TARGETS] == [20, 100] and np.bincount(data.parent).tolist() == [5]*20
     for part in split.values(): assert np.ptp(np.bincount(data.subclass[part])) <= 1
     assert len(np.unique(np.concatenate(list(split.values())))) == sum(map(len, split.values()))
+
+FINGERPRINT = 'a3ce604032f7ded02a121f9c3230e722d560da99929f9572b4c8fc76ad64de3e'    # of the archive, and of torchvision's files
+
+@pytest.mark.skipif(not (REAL/'cifar100_train.tar').is_file(), reason='no CIFAR-100 here')
+def test_fingerprint_of_the_archive(cache):
+    assert cifar100(REAL/'cifar100_train.tar', 32).fingerprint == FINGERPRINT
+
+def write_pickles(folder, images, labels, files, superclasses, subclasses):
+    "Torchvision's two files; returns what torchvision's `CIFAR100` has to be told about them"
+    place = folder/CIFAR100.base_folder
+    place.mkdir(parents=True)
+    superclass, subclass = zip(*labels)
+    written = dict(train=dict(data=images.reshape(len(images), -1), filenames=files, fine_labels=list(subclass), coarse_labels=list(superclass)),
+                   meta=dict(fine_label_names=subclasses, coarse_label_names=superclasses))
+    for name, content in written.items(): (place/name).write_bytes(pickle.dumps(content))
+    md5 = {name: hashlib.md5((place/name).read_bytes()).hexdigest() for name in written}
+    return dict(train_list=[['train', md5['train']]], test_list=[], meta={**CIFAR100.meta, 'md5': md5['meta']})
+
+@pytest.mark.parametrize('resolution', [32, 16])
+def test_torchvisions_files_and_a_tree_of_them_are_one_data_set(resolution, cache, tmp_path):
+    rng = np.random.default_rng(0)
+    superclasses, subclasses = [f'coarse{i:02}' for i in range(20)], [f'fine{i:02}' for i in range(100)]
+    subclasses[3:5], superclasses[18:] = ['bee', 'beetle'], ['tall_2', 'tall']    # not sorted, and one the beginning of another
+    parent = rng.permutation(100)//5
+    images = rng.integers(0, 256, (400, 3, 32, 32), dtype=np.uint8)
+    labels = [(int(parent[i]), int(i)) for i in rng.permutation(400)%100]
+    files = [f'{rng.choice(["bos_s", "Bos_s", "bos"])}_{i:06}.png' for i in rng.permutation(400)]
+    told = write_pickles(tmp_path/'files', images, labels, files, superclasses, subclasses)
+    for image, (i, j), file in zip(images, labels, files):
+        place = tmp_path/'tree'/superclasses[i]/subclasses[j]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.transpose(1, 2, 0)).save(place/file)
+    with patch.multiple(CIFAR100, **told): pickled = cifar100(tmp_path/'files', resolution)
+    tree = cifar100(tmp_path/'tree', resolution)
+    assert pickled.fingerprint == tree.fingerprint and pickled.name == tree.name == 'cifar100'
+    for field in ('images', 'superclass', 'subclass', 'superclasses', 'subclasses', 'parent'):
+        assert np.array_equal(getattr(pickled, field), getattr(tree, field)), field
 
 def correlation(a, b):
     "Of the pixels of two images"
