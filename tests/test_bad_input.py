@@ -4,8 +4,10 @@ from contextlib import contextmanager
 from pathlib import Path
 import nbformat, numpy as np, pytest, torch
 from PIL import Image
-from resvit_nb import data as data_module
-from resvit_nb.data import InputError, MAX_PIXELS, bird_dog_reptile, console_script, decode_image, hierarchical_images, image_tree, resvit_data, write_atomically
+from resvit_nb import sources as data_module
+from resvit_nb.core import InputError, console_script, write_atomically
+from resvit_nb.images import hierarchical_images
+from resvit_nb.sources import MAX_PIXELS, bird_dog_reptile, decode_image, image_tree, resvit_data
 from resvit_nb.learner import summarise
 from resvit_nb.models import read_weights
 from resvit_nb.reproduce import execute, resvit_reproduce

@@ -8,7 +8,9 @@ from hypothesis import HealthCheck, given, note, settings, strategies as st
 sys.path.insert(0, str(Path(__file__).parent))
 from test_bad_input import CLASSES, picture, small_record, write_course
 from resvit_nb import runs
-from resvit_nb.data import HierarchicalImages, InputError, bird_dog_reptile, decode_image, image_tree, read_classes, read_table
+from resvit_nb.core import InputError
+from resvit_nb.images import HierarchicalImages
+from resvit_nb.sources import bird_dog_reptile, decode_image, image_tree, read_classes, read_table
 from resvit_nb.runs import RunConfig, canonical, read_record, resvit_train, run_id, write_record
 
 MORE = int(os.environ.get('RESVIT_FUZZ', 1))
