@@ -1,0 +1,128 @@
+"Networks and files of weights: bad arguments, bad files and unusual ways of use."
+import json
+from pathlib import Path
+import pytest, timm, torch
+from torch import nn
+from unittest.mock import patch as replaced
+from resvit_nb.data import InputError
+from resvit_nb.models import (MODELS, count_multiply_adds, create_model, fit_weights, load_weights, new_model, read_weights,
+                              save_weights)
+from resvit_nb.resnet import ResNet, resnet50
+from resvit_nb.vit import ViT, load_resized, resize_pos_embed, vit_tiny
+
+VIT = dict(img_size=32, patch_size=4, dim=48, depth=2, heads=3)
+
+
+def refused(f, *args, **kwargs):
+    "The message of the InputError that `f` ends with; it has to be a single line"
+    with pytest.raises(InputError) as error: f(*args, **kwargs)
+    assert '\n' not in str(error.value)
+    return str(error.value)
+
+def narrow(**kwargs): return new_model('resnet50', **{'width': 8, 'num_classes': 3} | kwargs)
+def small_vit(**kwargs): return new_model('vit_tiny', **VIT | {'num_classes': 3} | kwargs)
+def logits(net, x):
+    with torch.no_grad(): return net.eval()(x)
+
+
+@pytest.mark.parametrize('make, message', [
+    (lambda: resnet50(drop=1.5), 'drop: expected a rate with 0 <= drop < 1, got 1.5'),
+    (lambda: resnet50(drop=float('nan')), 'drop: expected a rate with 0 <= drop < 1, got nan'),
+    (lambda: resnet50(width=0), 'width: expected a positive whole number, got 0'),
+    (lambda: resnet50(num_classes=2.5), 'num_classes: expected a positive whole number, got 2.5'),
+    (lambda: ResNet((3, 4, 6)), 'depths: expected four positive whole numbers, got (3, 4, 6)'),
+    (lambda: ViT(30, 4), 'img_size: expected one or two positive multiples of patch_size=4, got 30'),
+    (lambda: vit_tiny(img_size=(32, 40)), 'img_size: expected one or two positive multiples of patch_size=16, got (32, 40)'),
+    (lambda: ViT(patch_size=0), 'patch_size: expected a positive whole number, got 0'),
+    (lambda: ViT(dim=96, heads=5), 'heads: expected a divisor of dim=96, got 5'),
+    (lambda: ViT(depth=2.5), 'depth: expected a positive whole number, got 2.5'),
+    (lambda: vit_tiny(num_classes=0), 'num_classes: expected a positive whole number, got 0'),
+    (lambda: ViT(mlp_ratio=-1), 'mlp_ratio: expected a positive number, got -1'),
+    (lambda: vit_tiny(drop=1.5), 'drop: expected a rate with 0 <= drop < 1, got 1.5'),
+    (lambda: ViT(inner_drop=float('nan')), 'inner_drop: expected a rate with 0 <= inner_drop < 1, got nan'),
+    (lambda: vit_tiny(gelu='relu'), "gelu: expected 'exact' or 'tanh', got 'relu'"),
+    (lambda: new_model('resnet51'), "name: expected one of resnet50, vit_tiny, vit_small, vit_base, got 'resnet51'"),
+    (lambda: new_model('resnet50', widht=16), 'widht: no option of resnet50; expected one of depths, num_classes, width, '
+                                              'drop, zero_init_last, small_stem'),
+    (lambda: new_model('vit_tiny', img_size=30), 'img_size: expected one or two positive multiples of patch_size=16, got 30'),
+    (lambda: create_model('resnet50', 0), 'num_classes: expected a positive whole number, got 0'),
+    (lambda: create_model('vit_tiny', drop=1.), 'drop: expected a rate with 0 <= drop < 1, got 1.0'),
+])
+def test_bad_argument(make, message): assert refused(make) == message
+
+@pytest.mark.parametrize('net, shape, wanted', [(narrow, (3, 32, 32), '(B, 3, H, W)'), (narrow, (2, 1, 32, 32), '(B, 3, H, W)'),
+    *((small_vit, shape, '(B, 3, 32, 32)') for shape in ((2, 3, 64, 64), (3, 32, 32), (2, 1, 32, 32)))])
+def test_images_of_another_shape(net, shape, wanted):
+    message = refused(net().eval(), torch.zeros(shape))
+    assert message == f'images: expected a tensor of shape {wanted}, got {shape}'
+
+
+def test_unreadable_files(tmp_path):
+    torch.save({'fc.weight': Path('/')}, tmp_path/'bad.pth')
+    (tmp_path/'torn.safetensors').write_bytes(b'\x40\0\0\0\0\0\0\0{"fc.weight":')
+    (tmp_path/'torn.pth').write_bytes((tmp_path/'bad.pth').read_bytes()[:200])
+    (tmp_path/'empty.pt').touch()
+    torch.save({'model': {}, 'opt': {}}, tmp_path/'run.pth')
+    torch.save(torch.zeros(3), tmp_path/'tensor.pth')
+    said = {file: refused(read_weights, tmp_path/file).replace(f'{tmp_path}/', '') for file in
+            ('bad.pth', 'torn.safetensors', 'torn.pth', 'empty.pt', 'run.pth', 'tensor.pth', 'none.pth', 'weights.h5')}
+    assert said['bad.pth'] == 'weights: bad.pth is damaged, or holds code, which is not run; expected tensors only'
+    assert said['none.pth'] == 'weights: there is no file none.pth'
+    assert said['run.pth'] == "weights: run.pth, entry 'model': expected a tensor, found a dict"
+    assert said['torn.safetensors'] == 'weights: torn.safetensors is damaged or no .safetensors file (SafetensorError)'
+    assert said['torn.pth'].startswith('weights: torn.pth is damaged') and said['empty.pt'].startswith('weights: empty.pt is damaged')
+    assert said['tensor.pth'] == 'weights: tensor.pth holds a Tensor; expected a dict of tensors by name'
+    assert said['weights.h5'] == "weights: expected None, 'imagenet' or a .safetensors, .pth or .pt file, got 'weights.h5'"
+
+def test_misfits():
+    old, same, tiny = narrow().state_dict(), narrow(), small_vit()
+    without = {k: v for k, v in old.items() if k != 'layer2.1.conv2.weight'}
+    assert refused(fit_weights, same, {k: v for k, v in old.items() if k != 'fc.bias'}) == "entry 'fc.bias': expected [3], found nothing"
+    assert refused(fit_weights, same, old | {'layer5.weight': torch.zeros(2)}) == "entry 'layer5.weight': expected nothing, found [2]"
+    assert refused(fit_weights, same, without) == "entry 'layer2.1.conv2.weight': expected [16, 16, 3, 3], found nothing"
+    assert refused(fit_weights, same, narrow(width=16).state_dict()) == "entry 'conv1.weight': expected [8, 3, 7, 7], found [16, 3, 7, 7]"
+    assert refused(fit_weights, same, narrow(small_stem=True).state_dict()) == "entry 'conv1.weight': expected [8, 3, 7, 7], found [8, 3, 3, 3]"
+    assert refused(fit_weights, same, tiny.state_dict()) == "entry 'conv1.weight': expected [8, 3, 7, 7], found nothing"
+    other_patch = small_vit(patch_size=8).state_dict()
+    assert refused(fit_weights, tiny, other_patch) == "entry 'patch_embed.proj.weight': expected [48, 3, 4, 4], found [48, 3, 8, 8]"
+
+def test_misfit_names_the_file(tmp_path):
+    file = save_weights(narrow(), tmp_path/'old.safetensors')
+    wanted = f"weights: {file}, entry 'conv1.weight': expected [64, 3, 7, 7], found [8, 3, 7, 7]"
+    assert refused(create_model, 'resnet50', 3, weights=file) == wanted
+    assert refused(create_model, 'vit_tiny', 3, weights=file).startswith(f"weights: {file}, entry 'cls_token': expected [1, 1, 192]")
+    assert refused(create_model, 'resnet50', 3, weights='imagnet').endswith(" .pth or .pt file, got 'imagnet'")
+    assert refused(create_model, 'resnet50', 3, weights=tmp_path/'none.pth') == f"weights: there is no file {tmp_path/'none.pth'}"
+
+def test_saving_to_a_bad_place(tmp_path):
+    assert refused(save_weights, narrow(), tmp_path/'old.pth').startswith('path: expected a .safetensors file')
+    assert refused(save_weights, narrow(), tmp_path/'nowhere'/'old.safetensors') == f"path: there is no folder {tmp_path/'nowhere'}"
+
+def test_a_full_disk_leaves_the_old_file(tmp_path):
+    file = save_weights(narrow(), tmp_path/'old.safetensors')
+    before = file.read_bytes()
+    def disk_full(state, part, metadata):
+        Path(part).write_bytes(b'half')
+        raise OSError(28, 'No space left on device')
+    with replaced.dict(save_weights.__globals__, save_file=disk_full), pytest.raises(OSError, match='No space left'):
+        save_weights(narrow(), file)
+    assert file.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ['old.safetensors']
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_multiply_adds_on_any_device_and_in_any_mode(name):
+    sizes = dict(width=8) if name == 'resnet50' else dict(VIT, img_size=(32, 64))
+    size = 48 if name == 'resnet50' else (32, 64)
+    net = new_model(name, **sizes)
+    with torch.device('meta'): same = new_model(name, **sizes)
+    next(net.children()).eval()
+    modes, state = [m.training for m in net.modules()], {k: v.clone() for k, v in net.state_dict().items()}
+    assert count_multiply_adds(net, size) == count_multiply_adds(same, size) > 1e5
+    assert [m.training for m in net.modules()] == modes
+    for k, v in net.state_dict().items(): assert torch.equal(v, state[k])
+    assert count_multiply_adds(net.half(), size) == count_multiply_adds(same, size)
+
+def test_multiply_adds_leave_the_mode_where_the_image_does_not_fit():
+    net = small_vit().train()
+    refused(count_multiply_adds, net, 64)
+    assert all(m.training for m in net.modules())
