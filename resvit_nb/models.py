@@ -7,15 +7,15 @@ __all__ = ['MODELS', 'IMAGENET', 'count_multiply_adds', 'HubMixin', 'HubResNet',
            'fit_weights', 'load_weights', 'save_weights', 'imagenet_file', 'create_model', 'parameter_groups',
            'timm_entry', 'resvit_resnet50', 'resvit_vit_tiny', 'resvit_vit_small', 'resvit_vit_base']
 
-# %% ../nbs/22_models.ipynb #69f848c5
-import inspect, os, pickle, tempfile, warnings
+# %% ../nbs/22_models.ipynb #4e28f12f
+import inspect, os, pickle, re, tempfile, warnings
 from functools import partial
 from pathlib import Path
 warnings.filterwarnings('ignore', message='IProgress not found')  # timm brings along a progress bar, not used here
 import timm, torch
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from timm.models import register_model
 from torch import nn, Tensor
@@ -25,7 +25,7 @@ from .data import InputError
 from .resnet import ResNet, _check
 from .vit import ViT, resize_pos_embed
 
-# %% ../nbs/22_models.ipynb #a6d57f36
+# %% ../nbs/22_models.ipynb #c1e80838
 @torch.no_grad()
 def count_multiply_adds(
     model: nn.Module,  # images (1, 3, H, W) to anything; on any device, `meta` as well
@@ -42,7 +42,7 @@ def count_multiply_adds(
         for m, training in modes: m.training = training
     return counter.get_total_flops()//2
 
-# %% ../nbs/22_models.ipynb #8efa4910
+# %% ../nbs/22_models.ipynb #a98bd50a
 class HubMixin(PyTorchModelHubMixin, library_name='resvit_nb', pipeline_tag='image-classification',
                license='apache-2.0'):
     "Adds `save_pretrained`, `push_to_hub`, `from_pretrained`: sizes in config.json, weights in model.safetensors"
@@ -59,7 +59,7 @@ class HubMixin(PyTorchModelHubMixin, library_name='resvit_nb', pipeline_tag='ima
 class HubResNet(HubMixin, ResNet): "A ResNet that can go to the Hugging Face hub; (B, 3, H, W) -> (B, num_classes)"
 class HubViT(HubMixin, ViT): "A ViT that can go to the Hugging Face hub; (B, 3, H, W) -> (B, num_classes)"
 
-# %% ../nbs/22_models.ipynb #9faedf5d
+# %% ../nbs/22_models.ipynb #9638624e
 MODELS = {
     'resnet50': HubResNet,
     'vit_tiny': partial(HubViT, dim=192, depth=12, heads=3),
@@ -67,7 +67,7 @@ MODELS = {
     'vit_base': partial(HubViT, dim=768, depth=12, heads=12),
 }
 
-# %% ../nbs/22_models.ipynb #3d366fc7
+# %% ../nbs/22_models.ipynb #66be16fc
 def new_model(
     name: str,  # one of MODELS
     **kwargs,  # for the class's constructor
@@ -80,7 +80,7 @@ def new_model(
         if o not in options: raise InputError(f"{o}: no option of {name}; expected one of {', '.join(options)}")
     return build(**kwargs)
 
-# %% ../nbs/22_models.ipynb #52aee071
+# %% ../nbs/22_models.ipynb #5b2c2647
 def _open_weights(path: Path):
     "What is in a file of weights, on the CPU."
     return load_file(path) if path.suffix == '.safetensors' else torch.load(path, map_location='cpu', weights_only=True)
@@ -93,7 +93,7 @@ def _check_state(state, path: Path):
         if not isinstance(v, Tensor):
             raise InputError(f'weights: {path}, entry {k!r}: expected a tensor, found a {type(v).__name__}')
 
-# %% ../nbs/22_models.ipynb #47957589
+# %% ../nbs/22_models.ipynb #c60c45b0
 def read_weights(
     path: str|Path,  # a .safetensors, .pth or .pt file
 ) -> dict[str, Tensor]:
@@ -111,44 +111,72 @@ def read_weights(
     _check_state(state, path)
     return state
 
-# %% ../nbs/22_models.ipynb #967fae61
-def _fit_positions(net: ViT, state: dict[str, Tensor]):
-    "Resize the position embeddings in `state`, in place, if they are for another number of patches."
-    places, own = state.get('pos_embed'), net.pos_embed
-    if places is not None and places.ndim == 3 and places.shape[1] != own.shape[1]:
-        state['pos_embed'] = resize_pos_embed(places, net.patch_embed.grid)
+# %% ../nbs/22_models.ipynb #3ff643e1
+def _check_values(own: dict[str, Tensor], state: dict[str, Tensor]):
+    "`InputError` for the first tensor of another kind of numbers, not stored densely, or not finite."
+    for k, v in state.items():
+        if k not in own or v.is_meta: continue
+        real = own[k].is_floating_point()
+        kind = 'floating-point numbers' if real else 'whole numbers'
+        fits = v.layout == torch.strided and v.is_floating_point() == real and not v.is_complex()
+        if not fits:
+            found = v.dtype if v.layout == torch.strided else v.layout
+            raise InputError(f'entry {k!r}: expected {kind}, found {found}')
+        if real and not v.float().isfinite().all():
+            raise InputError(f'entry {k!r}: expected finite numbers, found NaN or infinity')
 
-# %% ../nbs/22_models.ipynb #c11f0c42
+def _fit_positions(net: ViT, state: dict[str, Tensor], grid: tuple[int, int]|None):
+    "Resize the position embeddings in `state`, in place, if they are for another grid of patches."
+    places, own = state.get('pos_embed'), net.patch_embed.grid
+    if places is None or places.ndim != 3 or grid == own: return
+    if grid is None and places.shape[1] == net.pos_embed.shape[1]: return
+    state['pos_embed'] = resize_pos_embed(places, own, grid)
+
+# %% ../nbs/22_models.ipynb #80686fed
 def fit_weights(
     net: nn.Module,  # a ResNet or a ViT
     state: dict[str, Tensor],  # weights by name, for any image size and number of classes
+    grid: tuple[int, int]|None = None,  # rows and columns of the patches in `state`; else as in `net`, or a square
 ) -> dict[str, Tensor]:
     "`state` made to fit `net` exactly, for strict loading; InputError names the first entry that does not fit"
     own, state = net.state_dict(), dict(state)
+    _check_values(own, state)
     head = [k for k in own if k.startswith(('fc.', 'head.'))]  # weight (num_classes, features), bias (num_classes,)
     found = [k in state for k in head]
     other_classes = all(found) and state[head[0]].shape[:1] != own[head[0]].shape[:1]
     if other_classes or not any(found): state |= {k: own[k] for k in head}
-    if isinstance(net, ViT): _fit_positions(net, state)
+    if isinstance(net, ViT): _fit_positions(net, state, grid)
     state |= {k: v for k, v in own.items() if k.endswith('num_batches_tracked') and k not in state}
     for k in [*own, *state]:
         expected, got = [list(d[k].shape) if k in d else 'nothing' for d in (own, state)]
         if got != expected: raise InputError(f'entry {k!r}: expected {expected}, found {got}')
     return state
 
-# %% ../nbs/22_models.ipynb #56a8be85
+# %% ../nbs/22_models.ipynb #5974c392
+def _saved_grid(path: str|Path) -> tuple[int, int]|None:
+    "Rows and columns of the patches where `save_weights` has noted them in the file."
+    if Path(path).suffix != '.safetensors': return None
+    with safe_open(path, 'pt') as f: noted = (f.metadata() or {}).get('grid')
+    if noted is None: return None
+    if not re.fullmatch(r'[1-9]\d{0,5}x[1-9]\d{0,5}', noted):
+        raise InputError(f'grid in its header: expected ROWSxCOLUMNS, found {noted!r}')
+    rows, columns = map(int, noted.split('x'))
+    return rows, columns
+
+# %% ../nbs/22_models.ipynb #c984a3c9
 def load_weights(
     net: nn.Module,  # a ResNet or a ViT; filled in place
     path: str|Path,  # a .safetensors, .pth or .pt file
+    grid: tuple[int, int]|None = None,  # of a ViT's file: rows and columns of its patches; else as the file says
 ) -> nn.Module:
     "Read a file into `net` with strict=True and return `net`; InputError names the file and what does not fit"
     state = read_weights(path)
-    try: state = fit_weights(net, state)
+    try: state = fit_weights(net, state, tuple(grid) if grid else _saved_grid(path))
     except InputError as e: raise InputError(f'weights: {path}, {e}') from None
     net.load_state_dict(state, strict=True)
     return net
 
-# %% ../nbs/22_models.ipynb #19706b18
+# %% ../nbs/22_models.ipynb #51ac7717
 def save_weights(
     net: nn.Module,  # its parameters and buffers are written; a compiled network is saved as the plain one
     path: str|Path,  # a .safetensors file in a folder that exists; replaced if it is there
@@ -157,18 +185,21 @@ def save_weights(
     path = Path(path)
     _check(path.suffix == '.safetensors', 'path', 'a .safetensors file', str(path))
     if not path.parent.is_dir(): raise InputError(f'path: there is no folder {path.parent}')
-    state = getattr(net, '_orig_mod', net).state_dict()
+    net = getattr(net, '_orig_mod', net)
+    rows, columns = net.patch_embed.grid if isinstance(net, ViT) else (1, 1)
+    about = {'format': 'pt'} | ({} if rows == columns else {'grid': f'{rows}x{columns}'})
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix='.part')
     os.close(handle)
     try:
-        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, part, metadata={'format': 'pt'})
+        state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
+        save_file(state, part, metadata=about)
         os.replace(part, path)
     except BaseException:
         Path(part).unlink(missing_ok=True)
         raise
     return path
 
-# %% ../nbs/22_models.ipynb #3c13def6
+# %% ../nbs/22_models.ipynb #24deb18b
 IMAGENET = {
     'resnet50': 'resnet50.tv_in1k',
     'vit_tiny': 'vit_tiny_patch16_224.augreg_in21k_ft_in1k',
@@ -176,7 +207,7 @@ IMAGENET = {
     'vit_base': 'vit_base_patch16_224.augreg_in21k_ft_in1k',
 }
 
-# %% ../nbs/22_models.ipynb #e962a8d0
+# %% ../nbs/22_models.ipynb #17b52473
 def imagenet_file(
     name: str,  # one of IMAGENET
     cache_dir: str|Path|None = None,  # where downloads are kept; by default the Hugging Face cache
@@ -190,7 +221,7 @@ def imagenet_file(
         raise InputError(f"weights 'imagenet': {repo} cannot be downloaded from huggingface.co ({type(e).__name__}); "
                          'expected a network, or a .safetensors or .pth file of it instead') from None
 
-# %% ../nbs/22_models.ipynb #b4797706
+# %% ../nbs/22_models.ipynb #6c1f3944
 def create_model(
     name: str,  # resnet50, vit_tiny, vit_small or vit_base
     num_classes: int = 1000,  # number of logits
@@ -203,7 +234,7 @@ def create_model(
     if weights is None: return net
     return load_weights(net, imagenet_file(name) if weights == 'imagenet' else weights)
 
-# %% ../nbs/22_models.ipynb #0cd81654
+# %% ../nbs/22_models.ipynb #f3d08457
 def parameter_groups(
     net: nn.Module,  # a ResNet or a ViT
 ) -> list[list[nn.Parameter]]:
@@ -211,7 +242,7 @@ def parameter_groups(
     _check(isinstance(net, (ResNet, ViT)), 'net', 'a ResNet or a ViT', type(net).__name__)
     return (resnet if isinstance(net, ResNet) else vit).parameter_groups(net)
 
-# %% ../nbs/22_models.ipynb #cacd154f
+# %% ../nbs/22_models.ipynb #9436fe00
 def timm_entry(
     name: str,  # one of MODELS
     pretrained: bool = False,  # load ImageNet weights, or the file of the configuration?
@@ -232,7 +263,7 @@ def timm_entry(
     net.pretrained_cfg = timm.get_pretrained_cfg(IMAGENET[name]).to_dict() | dict(input_size=(3, *side))
     return net
 
-# %% ../nbs/22_models.ipynb #947de9d6
+# %% ../nbs/22_models.ipynb #1acf1229
 @register_model
 def resvit_resnet50(pretrained: bool = False, **kwargs) -> nn.Module:
     "Our `resnet50` for timm; see `timm_entry`"

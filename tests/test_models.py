@@ -2,6 +2,8 @@
 import json
 from pathlib import Path
 import pytest, timm, torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 from unittest.mock import patch as replaced
 from resvit_nb.data import InputError
@@ -126,3 +128,73 @@ def test_multiply_adds_leave_the_mode_where_the_image_does_not_fit():
     net = small_vit().train()
     refused(count_multiply_adds, net, 64)
     assert all(m.training for m in net.modules())
+
+
+@pytest.mark.parametrize('suffix', ['.safetensors', '.pth'])
+@pytest.mark.parametrize('entry, spoil, found', [
+    ('layer3.0.conv1.weight', lambda v: (100*v).int(), 'floating-point numbers, found torch.int32'),
+    ('layer3.0.conv1.weight', lambda v: v > 0, 'floating-point numbers, found torch.bool'),
+    ('bn1.running_var', lambda v: v.to(torch.complex64), 'floating-point numbers, found torch.complex64'),
+    ('bn1.num_batches_tracked', lambda v: v + .5, 'whole numbers, found torch.float32'),
+    ('bn1.running_var', lambda v: v/0, 'finite numbers, found NaN or infinity'),
+    ('fc.weight', lambda v: v.index_fill(1, torch.tensor([5]), float('nan')), 'finite numbers, found NaN or infinity'),
+    ('fc.bias', lambda v: v.bfloat16() - float('inf'), 'finite numbers, found NaN or infinity')])
+def test_numbers_that_no_network_can_have(tmp_path, suffix, entry, spoil, found):
+    net, fresh = narrow(), narrow()
+    before = {k: v.clone() for k, v in fresh.state_dict().items()}
+    state = net.state_dict() | {entry: spoil(net.state_dict()[entry])}
+    if suffix == '.pth': torch.save(state, tmp_path/'bad.pth')
+    else: save_file(state, tmp_path/'bad.safetensors')
+    assert refused(load_weights, fresh, tmp_path/f'bad{suffix}') == f'weights: {tmp_path}/bad{suffix}, entry {entry!r}: expected {found}'
+    for k, v in fresh.state_dict().items(): assert torch.equal(v, before[k])
+
+def test_sparse_weights(tmp_path):
+    state = narrow().state_dict()
+    torch.save(state | {'fc.weight': state['fc.weight'].to_sparse()}, tmp_path/'sparse.pth')
+    wanted = "entry 'fc.weight': expected floating-point numbers, found torch.sparse_coo"
+    assert refused(load_weights, narrow(), tmp_path/'sparse.pth').endswith(wanted)
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_are_read(tmp_path, dtype):
+    net, fresh = small_vit(), small_vit()
+    torch.save({k: v.to(dtype) for k, v in net.state_dict().items()}, tmp_path/'net.pth')
+    load_weights(fresh, tmp_path/'net.pth')
+    for k, v in fresh.state_dict().items(): torch.testing.assert_close(v, net.state_dict()[k].to(dtype).float())
+
+
+def columns(net, rows):
+    "What each place knows of its column, as a map of `rows` rows"
+    return net.pos_embed[0, 1:, 0].detach().unflatten(0, (rows, -1))
+
+def knows_columns(size):
+    "A network for images of `size` whose positions know their column"
+    net = small_vit(img_size=size)
+    rows, n = net.patch_embed.grid
+    with torch.no_grad(): net.pos_embed[0, 1:] = torch.linspace(-1, 1, n).repeat(rows)[:, None]
+    return net
+
+@pytest.mark.parametrize('old, new', [((8, 32), 16), ((8, 32), (32, 8)), ((36, 8), 12), ((8, 32), 32), ((12, 24), (24, 12))])
+@pytest.mark.parametrize('given', [False, True])
+def test_positions_keep_their_columns(tmp_path, old, new, given):
+    net, other = knows_columns(old), small_vit(img_size=new)
+    if given:
+        torch.save(net.state_dict(), tmp_path/'net.pth')
+        load_weights(other, tmp_path/'net.pth', grid=net.patch_embed.grid)
+    else: load_weights(other, save_weights(net, tmp_path/'net.safetensors'))
+    resized = columns(other, other.patch_embed.grid[0])
+    assert (resized - resized[:1]).abs().max() < 1e-5 and (resized.diff(dim=1) > 0).all()
+
+def test_square_grids_leave_no_note(tmp_path):
+    for size, note in ((32, None), ((8, 32), '2x8')):
+        with safe_open(save_weights(small_vit(img_size=size), tmp_path/'net.safetensors'), 'pt') as f:
+            assert f.metadata() == {'format': 'pt'} | ({'grid': note} if note else {})
+
+def test_grids_that_do_not_fit_the_positions(tmp_path):
+    net = small_vit(img_size=(8, 24))
+    torch.save(net.state_dict(), tmp_path/'net.pth')
+    assert 'pos_embed: expected positions of a grid' in refused(load_weights, small_vit(), tmp_path/'net.pth')
+    assert 'pos_embed: expected positions of a grid (3, 3)' in refused(load_weights, small_vit(), tmp_path/'net.pth', grid=(3, 3))
+    for note in ('2by6', '0x12', '-2x-6', '2x6x1', '9999999x1', ''):
+        save_file(net.state_dict(), tmp_path/'net.safetensors', metadata={'grid': note})
+        message = refused(load_weights, small_vit(), tmp_path/'net.safetensors')
+        assert message == f"weights: {tmp_path}/net.safetensors, grid in its header: expected ROWSxCOLUMNS, found {note!r}"
