@@ -7,15 +7,18 @@ __all__ = ['watch', 'attention_maps', 'class_token_map', 'plot_attention', 'atte
            'default_stage', 'grad_cam', 'position_similarity', 'plot_positions', 'first_filters', 'plot_filters',
            'map_similarity']
 
-# %% ../nbs/23_interpret.ipynb #aa781d2b
+# %% ../nbs/23_interpret.ipynb #290c7e1f
 import torch
 import torch.nn.functional as F
-import matplotlib.pyplot as plt, pandas as pd
-from contextlib import contextmanager
+import matplotlib.pyplot as plt, numpy as np, pandas as pd
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from PIL import Image
 from torch import nn, Tensor
+from .data import InputError
 from .resnet import _check
 
-# %% ../nbs/23_interpret.ipynb #0b4cb079
+# %% ../nbs/23_interpret.ipynb #24450d73
 @contextmanager
 def watch(
     model: nn.Module,  # put into evaluation mode for the time being
@@ -25,7 +28,7 @@ def watch(
     outputs, hooks, modes = [], [], [(m, m.training) for m in model.modules()]
     def keep(module, inputs, output):
         outputs.append(output)
-        return output.clone()  # the next layer may work in place: it gets a copy
+        if isinstance(output, Tensor): return output.clone()  # the next layer may work in place: it gets a copy
     try:
         for m in modules: hooks.append(m.register_forward_hook(keep))
         model.eval()
@@ -34,19 +37,36 @@ def watch(
         for hook in hooks: hook.remove()
         for m, training in modes: m.training = training
 
-# %% ../nbs/23_interpret.ipynb #f99ac6df
+# %% ../nbs/23_interpret.ipynb #15b5a5c9
+def _unwrapped(model: nn.Module) -> nn.Module:
+    "The network inside of `torch.compile`, `DataParallel` and `DistributedDataParallel`."
+    parallel = nn.DataParallel, nn.parallel.DistributedDataParallel
+    while isinstance(model, parallel) or hasattr(model, '_orig_mod'):
+        model = model.module if isinstance(model, parallel) else model._orig_mod
+    return model
+
+def _check_images(images):
+    "`InputError` unless `images` are what a network takes."
+    wanted = 'a floating-point tensor (B, 3, H, W), normalised as in training'
+    got = f'{images.dtype} of shape {tuple(images.shape)}' if isinstance(images, Tensor) else type(images).__name__
+    fits = isinstance(images, Tensor) and images.is_floating_point() and images.ndim == 4 and len(images) > 0
+    if not fits: raise InputError(f'images: expected {wanted}, got {got}')
+
+# %% ../nbs/23_interpret.ipynb #91a25420
 @torch.no_grad()
 def attention_maps(
     model: nn.Module,  # a ViT
     images: Tensor,  # (B, 3, H, W)
 ) -> Tensor:
     "`(B, 3, H, W)` -> attention weights `(depth, B, heads, N+1, N+1)`, asking token first; class token at 0."
+    model = _unwrapped(model)
     softmaxes = [m for name, m in model.named_modules() if name.endswith('attn.softmax')]
     _check(softmaxes, 'model', 'a ViT, with modules named attn.softmax', type(model).__name__)
+    _check_images(images)
     with watch(model, softmaxes) as maps: model(images)
     return torch.stack(maps).float()
 
-# %% ../nbs/23_interpret.ipynb #b69934cf
+# %% ../nbs/23_interpret.ipynb #9c607137
 def class_token_map(
     weights: Tensor,  # rows of weights (..., N+1, N+1), as from attention_maps or attention_rollout
     grid: tuple[int, int],  # rows and columns of patches, N = rows*columns
@@ -56,19 +76,22 @@ def class_token_map(
     row = row*row.shape[-1]/row.sum(-1, keepdim=True)
     return row.unflatten(-1, tuple(grid))
 
-# %% ../nbs/23_interpret.ipynb #05e36728
+# %% ../nbs/23_interpret.ipynb #73f04c5b
 def _picture(ax, values, title='', **kwargs):
-    "An image (3, H, W), stretched to black and white, or a map (H, W) in cividis."
+    "An image (3, H, W), stretched to black and white, or a map (H, W) in cividis; a PIL image or its path as well."
+    if isinstance(values, (str, Path)): values = Image.open(values)
+    if isinstance(values, Image.Image): values = torch.from_numpy(np.array(values.convert('RGB'))).permute(2, 0, 1)
+    values = values.detach().cpu().float()
     if values.ndim == 3:
-        values = values.permute(1, 2, 0).float()
+        values = values.permute(1, 2, 0)
         values = (values - values.min())/(values.max() - values.min()).clamp(min=1e-9)
-    ax.set_title(title, fontsize=8)
+    ax.set_title(title, fontsize=8, parse_math=False)  # a class may be called 'US$ and CA$'
     ax.axis('off')
-    return ax.imshow(values, **{'cmap': 'cividis', 'interpolation': 'nearest'} | kwargs)
+    return ax.imshow(values.numpy(), **{'cmap': 'cividis', 'interpolation': 'nearest'} | kwargs)
 
-# %% ../nbs/23_interpret.ipynb #96076abd
+# %% ../nbs/23_interpret.ipynb #7475abb0
 def plot_attention(
-    image: Tensor,  # (3, H, W)
+    image: Tensor,  # (3, H, W), a PIL image or its path
     maps: Tensor,  # (depth, heads, rows, columns), as from class_token_map
 ):
     "The image, and a map for each layer (across) and head (down), in one scale that ends at the 99th percentile."
@@ -85,7 +108,7 @@ def plot_attention(
     fig.colorbar(drawn, ax=axs, shrink=.8, extend='max', label='weight (even share = 1)')
     return fig
 
-# %% ../nbs/23_interpret.ipynb #86efdf2a
+# %% ../nbs/23_interpret.ipynb #0e9d0d84
 def attention_rollout(
     maps: Tensor,  # from attention_maps (depth, B, heads, N+1, N+1)
 ) -> Tensor:
@@ -96,7 +119,7 @@ def attention_rollout(
     for layer in mixed[1:]: rollout = layer @ rollout
     return rollout
 
-# %% ../nbs/23_interpret.ipynb #7d9e9d8d
+# %% ../nbs/23_interpret.ipynb #4f0daacd
 def _enlarge(maps: Tensor, size) -> Tensor:
     "(B, h, w) -> (B, H, W), bilinear; then each is divided by its largest value, if that is above 0."
     maps = F.interpolate(maps[:, None], size=tuple(size), mode='bilinear', align_corners=False)[:, 0]
@@ -108,12 +131,13 @@ def rollout_heat(
     images: Tensor,  # (B, 3, H, W)
 ) -> Tensor:
     "`(B, 3, H, W)` -> `(B, H, W)`: the class token's attention rollout, enlarged to the image; largest value 1."
-    rollout = attention_rollout(attention_maps(model, images))               # (B, N+1, N+1)
-    return _enlarge(class_token_map(rollout, model.patch_embed.grid), images.shape[-2:])
+    rollout = attention_rollout(attention_maps(model, images))  # (B, N+1, N+1)
+    grid = _unwrapped(model).patch_embed.grid
+    return _enlarge(class_token_map(rollout, grid), images.shape[-2:])
 
-# %% ../nbs/23_interpret.ipynb #3ea96d1a
+# %% ../nbs/23_interpret.ipynb #c3aebddc
 def plot_rows(
-    rows: dict[str, Tensor],  # name -> images (n, 3, H, W) or maps (n, H, W)
+    rows: dict[str, Tensor],  # name -> images (n, 3, H, W), a list of PIL images or paths, or maps (n, H, W)
     titles: list[str]|None = None,  # one for each column
 ):
     "A row of pictures for each name. Each map is stretched from its smallest (dark) to its largest value (bright)."
@@ -122,55 +146,85 @@ def plot_rows(
     fig, axs = plt.subplots(len(rows), n, figsize=size, squeeze=False, layout='constrained')
     for r, (name, pictures) in enumerate(rows.items()):
         for c, values in enumerate(pictures):
-            _picture(axs[r, c], values.detach().cpu(), titles[c] if titles and r == 0 else '')
-        axs[r, 0].text(-.08, .5, name, transform=axs[r, 0].transAxes, ha='right', va='center', fontsize=8)
+            _picture(axs[r, c], values, titles[c] if titles and r == 0 else '')
+        where = dict(transform=axs[r, 0].transAxes, ha='right', va='center')
+        axs[r, 0].text(-.08, .5, name, fontsize=8, parse_math=False, **where)
     return fig
 
-# %% ../nbs/23_interpret.ipynb #12f35920
+# %% ../nbs/23_interpret.ipynb #7dff52b5
 def default_stage(
     model: nn.Module,  # with stages named layer1, layer2, ...
     images: Tensor,  # (B, 3, H, W)
 ) -> str:
     "Name of the last stage whose feature maps are at least 4x4 for images of this size."
+    model = _unwrapped(model)
     stages = {name: m for name, m in model.named_children() if name.startswith('layer')}
     _check(stages, 'model', 'a network with feature maps in stages named layer1, layer2, ...', type(model).__name__)
-    with torch.no_grad(), watch(model, stages.values()) as maps: model(images[:1])
-    large = [name for name, m in zip(stages, maps) if min(m.shape[-2:]) >= 4]
+    _check_images(images)
+    with torch.no_grad(), ExitStack() as each:
+        maps = {name: each.enter_context(watch(model, [m])) for name, m in stages.items()}
+        model(images[:1])
+    large = [name for name, outputs in maps.items() if outputs and min(outputs[-1].shape[-2:]) >= 4]
     _check(large, 'images', 'sides that leave the first stage at least 4x4', tuple(images.shape))
     return large[-1]
 
-# %% ../nbs/23_interpret.ipynb #2f7c791e
+# %% ../nbs/23_interpret.ipynb #5a274480
+def _check_classes(classes, logits: Tensor) -> Tensor:
+    "`classes` as numbers (B,), the model's answers for None; `InputError` where they are not classes of `logits`."
+    if classes is None: return logits.argmax(1)
+    classes, n = torch.as_tensor(classes, device=logits.device), logits.shape[1]
+    _check(classes.shape == logits.shape[:1], 'classes', f'one for each of {len(logits)} images', tuple(classes.shape))
+    for c in classes.tolist():
+        _check(isinstance(c, int) and 0 <= c < n, 'classes', f'whole numbers from 0 to {n-1}', c)
+    return classes.long()
+
+def _named_output(model: nn.Module, layer: str, images: Tensor) -> tuple[Tensor, Tensor]:
+    "Logits (B, C), and the feature maps (B, K, h, w) of the last call of the module called `layer`."
+    modules = dict(model.named_modules())
+    _check(layer in modules, 'layer', f'the name of a module of {type(model).__name__}', layer)
+    with watch(model, [modules[layer]]) as outputs:
+        logits = model(images.detach().clone().requires_grad_())  # so that a frozen network has a gradient, too
+    _check(outputs, 'layer', 'a module that is called in the forward pass', layer)
+    maps = outputs[-1]
+    found = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
+    fits = isinstance(maps, Tensor) and maps.ndim == 4
+    _check(fits, 'layer', 'one with feature maps (B, K, h, w)', f'{layer} with {found}')
+    return logits, maps
+
+# %% ../nbs/23_interpret.ipynb #c82a8f7e
+@torch.inference_mode(False)
 @torch.enable_grad()
 def grad_cam(
     model: nn.Module,  # images to logits (B, C)
     images: Tensor,  # (B, 3, H, W)
     classes: Tensor|None = None,  # class to ask about for each image (B,); if not given, the model's answer
-    layer: str|None = None,  # name of the layer to look at; if not given, see default_stage
+    layer: str|None = None,  # name of the layer to look at, at its last call; if not given, see default_stage
 ) -> Tensor:
     "`(B, 3, H, W)` -> `(B, H, W)`: what supports the class; largest value 1. Selvaraju et al. 2017, eq. 1, 2."
-    layer, modules = layer or default_stage(model, images), dict(model.named_modules())
-    _check(layer in modules, 'layer', f'the name of a module of {type(model).__name__}', layer)
-    with watch(model, [modules[layer]]) as maps:
-        logits = model(images.detach().requires_grad_())  # (B, C); a frozen network has a gradient, too
-    _check(maps[0].ndim == 4, 'layer', 'one with feature maps (B, K, h, w)', f'{layer} with {tuple(maps[0].shape)}')
-    classes = logits.argmax(1) if classes is None else torch.as_tensor(classes, device=logits.device)
-    _check(classes.shape == logits.shape[:1], 'classes', f'one for each of {len(images)} images', tuple(classes.shape))
+    model = _unwrapped(model)
+    made_there = any(v.is_inference() for v in [*model.parameters(), *model.buffers()])
+    _check(not made_there, 'model', 'one made outside of torch.inference_mode, to have gradients', type(model).__name__)
+    _check_images(images)
+    logits, maps = _named_output(model, layer or default_stage(model, images), images)
+    classes = _check_classes(classes, logits)
     score = logits.gather(1, classes[:, None]).sum()      # the sum: images do not mix in evaluation mode
-    gradient, = torch.autograd.grad(score, maps[0])       # (B, K, h, w)
+    gradient, = torch.autograd.grad(score, maps, allow_unused=True)  # (B, K, h, w)
+    _check(gradient is not None, 'layer', 'a module that the logits depend on', layer)
     alpha = gradient.mean((2, 3), keepdim=True)           # eq. 1: (B, K, 1, 1)
-    return _enlarge((alpha*maps[0]).sum(1).relu().detach().float(), images.shape[-2:])  # eq. 2
+    return _enlarge((alpha*maps).sum(1).relu().detach().float(), images.shape[-2:])  # eq. 2
 
-# %% ../nbs/23_interpret.ipynb #090d29e2
+# %% ../nbs/23_interpret.ipynb #41e467bf
 def position_similarity(
     model: nn.Module,  # a ViT
 ) -> Tensor:
     "Cosine of any two patches' position embeddings: `(rows, columns, rows, columns)`. Dosovitskiy et al. 2021, Fig. 7."
+    model = _unwrapped(model)
     _check(hasattr(model, 'pos_embed'), 'model', 'a ViT, with position embeddings pos_embed', type(model).__name__)
     grid = tuple(model.patch_embed.grid)
     places = F.normalize(model.pos_embed[0, 1:].detach().float(), dim=-1)  # (N, D), without the class token's
     return (places @ places.T).reshape(*grid, *grid)
 
-# %% ../nbs/23_interpret.ipynb #95a18516
+# %% ../nbs/23_interpret.ipynb #a6c98944
 def plot_positions(
     similarities: dict[str, Tensor],  # title -> (rows, columns, rows, columns), as from position_similarity
 ):
@@ -185,19 +239,19 @@ def plot_positions(
     fig.colorbar(drawn, ax=axs, shrink=.8, extend='max', label='cosine')
     return fig
 
-# %% ../nbs/23_interpret.ipynb #24db5101
+# %% ../nbs/23_interpret.ipynb #c75659da
 def first_filters(
     model: nn.Module,  # begins with a convolution over three colours
 ) -> Tensor:
     "Filters of the first convolution, to be drawn: `(K, 3, P, P)` in [0, 1], with 0.5 where the weight is 0."
-    first = next((m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))), None)
+    first = next((m for m in _unwrapped(model).modules() if isinstance(m, (nn.Conv2d, nn.Linear))), None)
     _check(isinstance(first, nn.Conv2d) and first.in_channels == 3, 'model',
            'one whose first layer is a convolution over 3 channels', str(first))
     weight = first.weight.detach().float()
     largest = weight.abs().amax((1, 2, 3), keepdim=True)
     return .5 + weight/torch.where(largest > 0, 2*largest, 1)
 
-# %% ../nbs/23_interpret.ipynb #fbd46236
+# %% ../nbs/23_interpret.ipynb #d1c49b23
 def plot_filters(
     filters: dict[str, Tensor],  # title -> (K, 3, P, P) in [0, 1], as from first_filters
     columns: int = 16,  # filters in a row
@@ -213,7 +267,7 @@ def plot_filters(
         _picture(ax, sheet, title)
     return fig
 
-# %% ../nbs/23_interpret.ipynb #171d4e3f
+# %% ../nbs/23_interpret.ipynb #f0e3dae5
 def map_similarity(
     a: Tensor,  # maps (B, H, W)
     b: Tensor,  # maps (B, H, W)
