@@ -8,7 +8,7 @@ from torch import nn
 from unittest.mock import patch as replaced
 from resvit_nb.data import InputError
 from resvit_nb.models import (MODELS, count_multiply_adds, create_model, fit_weights, load_weights, new_model, read_weights,
-                              save_weights)
+                              parameter_groups, save_weights)
 from resvit_nb.resnet import ResNet, resnet50
 from resvit_nb.vit import ViT, load_resized, resize_pos_embed, vit_tiny
 
@@ -198,3 +198,73 @@ def test_grids_that_do_not_fit_the_positions(tmp_path):
         save_file(net.state_dict(), tmp_path/'net.safetensors', metadata={'grid': note})
         message = refused(load_weights, small_vit(), tmp_path/'net.safetensors')
         assert message == f"weights: {tmp_path}/net.safetensors, grid in its header: expected ROWSxCOLUMNS, found {note!r}"
+
+
+SMALL = {'resvit_resnet50': dict(width=8), 'resvit_vit_tiny': dict(VIT)}
+both = pytest.mark.parametrize('name', SMALL)
+def from_timm(name, **kwargs): return timm.create_model(name, **SMALL[name] | kwargs)
+
+@both
+def test_without_a_classifier(tmp_path, name):
+    torch.manual_seed(0)
+    x, full = torch.randn(3, 3, 32, 32), from_timm(name, num_classes=7)
+    file = save_weights(full, tmp_path/'full.safetensors')
+    net = from_timm(name, num_classes=0, pretrained=True, pretrained_cfg_overlay=dict(file=file))
+    assert isinstance(net.get_classifier(), nn.Identity) and net.num_classes == 0
+    features = logits(net, x)
+    assert features.shape == (3, net.num_features)
+    torch.testing.assert_close(full.get_classifier()(features), logits(full, x))
+    groups = parameter_groups(net)
+    assert groups[-1] == [] and {id(p) for g in groups for p in g} == {id(p) for p in net.parameters()}
+
+@both
+def test_a_new_classifier(name):
+    net = from_timm(name, num_classes=7).double()
+    rest = {k: v.clone() for k, v in net.state_dict().items() if not k.startswith(('fc.', 'head.'))}
+    net.reset_classifier(4)
+    assert net.num_classes == 4 and net.get_classifier().weight.shape == (4, net.num_features)
+    assert logits(net, torch.randn(2, 3, 32, 32, dtype=torch.float64)).shape == (2, 4)
+    for k, v in rest.items(): assert torch.equal(v, net.state_dict()[k])
+    assert refused(net.reset_classifier, -1) == 'num_classes: expected a whole number from 0, got -1'
+    assert refused(net.reset_classifier, 2.) == 'num_classes: expected a whole number from 0, got 2.0'
+    assert refused(net.reset_classifier, 3, 'catavgmax').startswith('global_pool: expected None or ')
+    assert net.num_classes == 4
+
+@both
+@pytest.mark.parametrize('classes', [0, 6])
+def test_to_the_hub_and_back_with_a_new_classifier(tmp_path, name, classes):
+    torch.manual_seed(0)
+    net, x = from_timm(name, num_classes=3), torch.randn(2, 3, 32, 32)
+    net.reset_classifier(classes)
+    net.save_pretrained(tmp_path/'pushed')
+    assert torch.equal(logits(type(net).from_pretrained(tmp_path/'pushed'), x), logits(net, x))
+
+@both
+def test_what_timm_asks_for_and_we_do_not_have(name):
+    assert refused(from_timm, name, in_chans=1) == 'in_chans: expected 3, got 1'
+    assert refused(from_timm, name, features_only=True).startswith('features_only: expected False')
+    assert refused(from_timm, name, drop_path_rate=.1).startswith('drop_path_rate: no option of ')
+    net = from_timm(name)
+    net.set_grad_checkpointing(False)
+    assert refused(net.set_grad_checkpointing).startswith('enable: expected False')
+    assert refused(from_timm, name, num_classes=-1).startswith('num_classes: expected a positive whole number, got -1')
+
+@both
+def test_configuration(name):
+    net = from_timm(name)
+    assert net.default_cfg == net.pretrained_cfg and len(net.default_cfg['mean']) == 3
+    side = 224 if name == 'resvit_resnet50' else 32
+    assert timm.data.resolve_model_data_config(net)['input_size'] == (3, side, side)
+
+@pytest.mark.parametrize('name, sizes', [('resvit_resnet50', {}), ('resvit_vit_tiny', VIT)])
+def test_fastai_trains_a_batch(name, sizes):
+    from fastai.vision.all import DataLoaders, TensorCategory, TensorImage, vision_learner
+    torch.manual_seed(0)
+    items = [(TensorImage(torch.randn(3, 32, 32)), TensorCategory(i % 3)) for i in range(4)]
+    dls = DataLoaders.from_dsets(items, items, bs=4, num_workers=0, device='cpu')
+    learn = vision_learner(dls, name, pretrained=False, n_out=3, loss_func=nn.CrossEntropyLoss(), **sizes)
+    before = [p.clone() for p in learn.model.parameters()]
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    assert torch.isfinite(torch.tensor(learn.recorder.values[-1])).all()
+    assert sum(not torch.equal(p, q) for p, q in zip(before, learn.model.parameters())) > len(before)/2
+    with torch.no_grad(): assert learn.model.eval()(torch.randn(2, 3, 32, 32)).shape == (2, 3)
