@@ -1,0 +1,149 @@
+"Looking inside: networks, layers, classes and images that do not fit, and unusual ways of use."
+import copy
+from pathlib import Path
+import matplotlib.pyplot as plt, pytest, torch
+from PIL import Image
+from torch import nn
+from resvit_nb.data import InputError
+from resvit_nb.interpret import (attention_maps, class_token_map, default_stage, first_filters, grad_cam, map_similarity,
+                                 plot_attention, plot_rows, position_similarity, rollout_heat)
+from resvit_nb.resnet import resnet50
+from resvit_nb.vit import ViT
+
+STAGES = 'a network with feature maps in stages named layer1, layer2, ...'
+ATTENTION = 'a ViT, with modules named attn.softmax'
+images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+ramp = torch.arange(6.).reshape(1, 2, 3)
+
+
+@pytest.fixture
+def resnet():
+    torch.manual_seed(0)
+    return resnet50(3, width=8, zero_init_last=False).eval()
+
+@pytest.fixture
+def vit():
+    torch.manual_seed(0)
+    return ViT(img_size=32, patch_size=4, num_classes=3, dim=48, depth=3, heads=3).eval()
+
+def refused(f, *args, **kwargs):
+    "The message of the InputError that `f` ends with; it has to be a single line"
+    with pytest.raises(InputError) as error: f(*args, **kwargs)
+    assert '\n' not in str(error.value)
+    return str(error.value)
+
+
+def test_wrong_network(resnet, vit):
+    assert refused(attention_maps, resnet, images) == f"model: expected {ATTENTION}, got 'ResNet'"
+    assert refused(rollout_heat, resnet, images) == f"model: expected {ATTENTION}, got 'ResNet'"
+    assert refused(grad_cam, vit, images) == f"model: expected {STAGES}, got 'ViT'"
+    assert refused(position_similarity, resnet) == "model: expected a ViT, with position embeddings pos_embed, got 'ResNet'"
+    assert refused(first_filters, nn.Linear(2, 2)).startswith('model: expected one whose first layer is a convolution over 3 channels, got')
+
+def test_wrong_layer(resnet, vit):
+    wanted = 'layer: expected one with feature maps (B, K, h, w)'
+    assert refused(grad_cam, vit, images, layer='blocks.0') == f"{wanted}, got 'blocks.0 with (2, 65, 48)'"
+    assert refused(grad_cam, resnet, images, layer='layer5') == "layer: expected the name of a module of ResNet, got 'layer5'"
+
+def test_wrong_classes_and_images(resnet):
+    assert refused(grad_cam, resnet, images, classes=[0]) == 'classes: expected one for each of 2 images, got (1,)'
+    message = refused(grad_cam, resnet, torch.zeros(1, 3, 8, 8))
+    assert message == 'images: expected sides that leave the first stage at least 4x4, got (1, 3, 8, 8)'
+    assert refused(map_similarity, ramp, ramp[0]) == 'maps: expected two of one shape (B, H, W), got ((1, 2, 3), (2, 3))'
+
+
+class Twice(nn.Module):
+    "Logits of a small network that calls its one ReLU three times, and never its `spare` layer"
+    def __init__(self):
+        super().__init__()
+        self.layer1, self.layer2, self.relu = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1), nn.ReLU(inplace=True)
+        self.spare, self.fc, self.pair = nn.Conv2d(6, 6, 1), nn.Linear(6, 4), nn.MultiheadAttention(6, 2, batch_first=True)
+        self.last = nn.Identity()
+    def forward(self, x):
+        x = self.relu(self.layer2(self.relu(self.layer1(x))))
+        self.ignored = self.last(2*x)
+        mean = x.mean((2, 3))
+        return self.fc(self.relu(self.pair(mean[:, None], mean[:, None], mean[:, None])[0][:, 0] + mean))
+
+class Shared(nn.Module):
+    "One stage that is called three times, then another"
+    def __init__(self):
+        super().__init__()
+        self.layer1, self.layer2, self.fc = nn.Conv2d(3, 3, 3, 2, 1), nn.Conv2d(3, 3, 3, 2, 1), nn.Linear(3, 2)
+    def forward(self, x): return self.fc(self.layer2(self.layer1(self.layer1(self.layer1(x)))).mean((2, 3)))
+
+def test_a_module_called_several_times_is_read_at_its_last_call():
+    import torchvision
+    torch.manual_seed(0)
+    net, x = torchvision.models.resnet18(num_classes=3).eval(), torch.randn(3, 3, 96, 96)
+    classes = torch.tensor([0, 1, 2])
+    at_block, at_relu = (grad_cam(net, x, classes, layer) for layer in ('layer3.1', 'layer3.1.relu'))
+    assert at_block.amax() == 1 and torch.equal(at_block, at_relu)
+    assert default_stage(Shared(), torch.randn(2, 3, 64, 64)) == 'layer2'   # 4x4; layer1 ends in 8x8
+    assert default_stage(Shared(), torch.randn(2, 3, 32, 32)) == 'layer1'
+
+def test_layers_that_the_answer_does_not_come_from():
+    net = Twice()
+    assert refused(grad_cam, net, images, layer='spare') == "layer: expected a module that is called in the forward pass, got 'spare'"
+    assert refused(grad_cam, net, images, layer='last') == "layer: expected a module that the logits depend on, got 'last'"
+    assert refused(grad_cam, net, images, layer='pair').startswith('layer: expected one with feature maps (B, K, h, w), got')
+    assert refused(grad_cam, net, images, layer='fc') == "layer: expected one with feature maps (B, K, h, w), got 'fc with (2, 4)'"
+
+@pytest.mark.parametrize('classes, got', [([0, 3], 3), ([-1, 0], -1), (torch.tensor([0., 1.]), 0.), ([0, 2**40], 2**40), ([.5, 1], .5)])
+def test_classes_that_are_none(resnet, classes, got):
+    assert refused(grad_cam, resnet, images, classes) == f'classes: expected whole numbers from 0 to 2, got {got!r}'
+
+@pytest.mark.parametrize('classes', [[0, 2], (0, 2), torch.tensor([0, 2], dtype=torch.uint8), torch.tensor([0, 2], dtype=torch.int32)])
+def test_classes_of_any_kind(resnet, classes):
+    assert torch.equal(grad_cam(resnet, images, classes), grad_cam(resnet, images, torch.tensor([0, 2])))
+
+@pytest.mark.parametrize('bad', [(255*images.abs()).to(torch.uint8), images[0], images[:0], images.long(), images.numpy(),
+                                 'a.png', Path('a.png'), Image.new('RGB', (32, 32)), None, [images[0]]], ids=lambda b: type(b).__name__)
+def test_images_that_a_network_does_not_take(resnet, vit, bad):
+    for f, net in ((grad_cam, resnet), (default_stage, resnet), (attention_maps, vit), (rollout_heat, vit)):
+        message = refused(f, net, bad)
+        assert message.startswith('images: expected a floating-point tensor (B, 3, H, W), normalised as in training, got ')
+    assert not any(m._forward_hooks for net in (resnet, vit) for m in net.modules())
+
+def test_under_inference_mode(resnet, vit):
+    wanted = grad_cam(resnet, images), rollout_heat(vit, images)
+    with torch.inference_mode():
+        there = images.clone()
+        assert there.is_inference()
+        got = grad_cam(resnet, there), rollout_heat(vit, there)
+        born = resnet50(3, width=8)
+    for a, b in zip(got, wanted): torch.testing.assert_close(a, b)
+    assert torch.equal(grad_cam(resnet, there), wanted[0])                # the images remain inference tensors
+    message = refused(grad_cam, born, images)
+    assert message == "model: expected one made outside of torch.inference_mode, to have gradients, got 'ResNet'"
+
+@pytest.mark.parametrize('wrap', [nn.DataParallel, lambda net: torch.compile(net, backend='eager'),
+                                  lambda net: torch.compile(nn.DataParallel(net), backend='eager')], ids=['parallel', 'compiled', 'both'])
+def test_wrapped_networks(resnet, vit, wrap):
+    plain, wrapped = copy.deepcopy((resnet, vit)), (wrap(resnet.train()), wrap(vit.train()))
+    assert torch.equal(grad_cam(wrapped[0], images), grad_cam(plain[0], images))
+    assert torch.equal(grad_cam(wrapped[0], images, layer='layer1.0'), grad_cam(plain[0], images, layer='layer1.0'))
+    assert torch.equal(rollout_heat(wrapped[1], images), rollout_heat(plain[1], images))
+    assert torch.equal(position_similarity(wrapped[1]), position_similarity(plain[1]))
+    assert torch.equal(first_filters(wrapped[0]), first_filters(plain[0]))
+    assert resnet.training and vit.training
+    assert refused(position_similarity, wrapped[0]).endswith("got 'ResNet'")
+
+@pytest.mark.parametrize('name', ['US$ and CA$', '$x^2', r'$\frac{1}{$', '$$', 'a_b^c'])
+def test_class_names_are_drawn_as_they_are(name):
+    fig = plot_rows({name: images, 'map': images[:, 0]}, titles=[name, 'other'])
+    fig.canvas.draw()
+    assert [t.get_text() for t in fig.axes[0].texts] == [name] and fig.axes[0].get_title() == name
+    assert not fig.axes[0].title.get_parse_math() and not fig.axes[0].texts[0].get_parse_math()
+    plt.close(fig)
+
+def test_pictures_and_paths_are_drawn(tmp_path, vit):
+    picture = Image.new('L', (20, 10), 7)
+    picture.paste(200, (0, 0, 5, 5))
+    picture.save(tmp_path/'picture.png')
+    fig = plot_rows({'pictures': [picture, tmp_path/'picture.png', str(tmp_path/'picture.png')]})
+    fig.canvas.draw()
+    drawn = [ax.get_images()[0].get_array() for ax in fig.axes]
+    assert [d.shape for d in drawn] == [(10, 20, 3)]*3 and all((d == drawn[0]).all() and d.max() == 1 and d.min() == 0 for d in drawn)
+    maps = class_token_map(attention_maps(vit, images), (8, 8))[:, 0]
+    plt.close(plot_attention(picture, maps)); plt.close(fig)

@@ -1,0 +1,270 @@
+"Networks and files of weights: bad arguments, bad files and unusual ways of use."
+import json
+from pathlib import Path
+import pytest, timm, torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+from unittest.mock import patch as replaced
+from resvit_nb.data import InputError
+from resvit_nb.models import (MODELS, count_multiply_adds, create_model, fit_weights, load_weights, new_model, read_weights,
+                              parameter_groups, save_weights)
+from resvit_nb.resnet import ResNet, resnet50
+from resvit_nb.vit import ViT, load_resized, resize_pos_embed, vit_tiny
+
+VIT = dict(img_size=32, patch_size=4, dim=48, depth=2, heads=3)
+
+
+def refused(f, *args, **kwargs):
+    "The message of the InputError that `f` ends with; it has to be a single line"
+    with pytest.raises(InputError) as error: f(*args, **kwargs)
+    assert '\n' not in str(error.value)
+    return str(error.value)
+
+def narrow(**kwargs): return new_model('resnet50', **{'width': 8, 'num_classes': 3} | kwargs)
+def small_vit(**kwargs): return new_model('vit_tiny', **VIT | {'num_classes': 3} | kwargs)
+def logits(net, x):
+    with torch.no_grad(): return net.eval()(x)
+
+
+@pytest.mark.parametrize('make, message', [
+    (lambda: resnet50(drop=1.5), 'drop: expected a rate with 0 <= drop < 1, got 1.5'),
+    (lambda: resnet50(drop=float('nan')), 'drop: expected a rate with 0 <= drop < 1, got nan'),
+    (lambda: resnet50(width=0), 'width: expected a positive whole number, got 0'),
+    (lambda: resnet50(num_classes=2.5), 'num_classes: expected a positive whole number, got 2.5'),
+    (lambda: ResNet((3, 4, 6)), 'depths: expected four positive whole numbers, got (3, 4, 6)'),
+    (lambda: ViT(30, 4), 'img_size: expected one or two positive multiples of patch_size=4, got 30'),
+    (lambda: vit_tiny(img_size=(32, 40)), 'img_size: expected one or two positive multiples of patch_size=16, got (32, 40)'),
+    (lambda: ViT(patch_size=0), 'patch_size: expected a positive whole number, got 0'),
+    (lambda: ViT(dim=96, heads=5), 'heads: expected a divisor of dim=96, got 5'),
+    (lambda: ViT(depth=2.5), 'depth: expected a positive whole number, got 2.5'),
+    (lambda: vit_tiny(num_classes=0), 'num_classes: expected a positive whole number, got 0'),
+    (lambda: ViT(mlp_ratio=-1), 'mlp_ratio: expected a positive number, got -1'),
+    (lambda: vit_tiny(drop=1.5), 'drop: expected a rate with 0 <= drop < 1, got 1.5'),
+    (lambda: ViT(inner_drop=float('nan')), 'inner_drop: expected a rate with 0 <= inner_drop < 1, got nan'),
+    (lambda: vit_tiny(gelu='relu'), "gelu: expected 'exact' or 'tanh', got 'relu'"),
+    (lambda: new_model('resnet51'), "name: expected one of resnet50, vit_tiny, vit_small, vit_base, got 'resnet51'"),
+    (lambda: new_model('resnet50', widht=16), 'widht: no option of resnet50; expected one of depths, num_classes, width, '
+                                              'drop, zero_init_last, small_stem'),
+    (lambda: new_model('vit_tiny', img_size=30), 'img_size: expected one or two positive multiples of patch_size=16, got 30'),
+    (lambda: create_model('resnet50', 0), 'num_classes: expected a positive whole number, got 0'),
+    (lambda: create_model('vit_tiny', drop=1.), 'drop: expected a rate with 0 <= drop < 1, got 1.0'),
+])
+def test_bad_argument(make, message): assert refused(make) == message
+
+@pytest.mark.parametrize('net, shape, wanted', [(narrow, (3, 32, 32), '(B, 3, H, W)'), (narrow, (2, 1, 32, 32), '(B, 3, H, W)'),
+    *((small_vit, shape, '(B, 3, 32, 32)') for shape in ((2, 3, 64, 64), (3, 32, 32), (2, 1, 32, 32)))])
+def test_images_of_another_shape(net, shape, wanted):
+    message = refused(net().eval(), torch.zeros(shape))
+    assert message == f'images: expected a tensor of shape {wanted}, got {shape}'
+
+
+def test_unreadable_files(tmp_path):
+    torch.save({'fc.weight': Path('/')}, tmp_path/'bad.pth')
+    (tmp_path/'torn.safetensors').write_bytes(b'\x40\0\0\0\0\0\0\0{"fc.weight":')
+    (tmp_path/'torn.pth').write_bytes((tmp_path/'bad.pth').read_bytes()[:200])
+    (tmp_path/'empty.pt').touch()
+    torch.save({'model': {}, 'opt': {}}, tmp_path/'run.pth')
+    torch.save(torch.zeros(3), tmp_path/'tensor.pth')
+    said = {file: refused(read_weights, tmp_path/file).replace(f'{tmp_path}/', '') for file in
+            ('bad.pth', 'torn.safetensors', 'torn.pth', 'empty.pt', 'run.pth', 'tensor.pth', 'none.pth', 'weights.h5')}
+    assert said['bad.pth'] == 'weights: bad.pth is damaged, or holds code, which is not run; expected tensors only'
+    assert said['none.pth'] == 'weights: there is no file none.pth'
+    assert said['run.pth'] == "weights: run.pth, entry 'model': expected a tensor, found a dict"
+    assert said['torn.safetensors'] == 'weights: torn.safetensors is damaged or no .safetensors file (SafetensorError)'
+    assert said['torn.pth'].startswith('weights: torn.pth is damaged') and said['empty.pt'].startswith('weights: empty.pt is damaged')
+    assert said['tensor.pth'] == 'weights: tensor.pth holds a Tensor; expected a dict of tensors by name'
+    assert said['weights.h5'] == "weights: expected None, 'imagenet' or a .safetensors, .pth or .pt file, got 'weights.h5'"
+
+def test_misfits():
+    old, same, tiny = narrow().state_dict(), narrow(), small_vit()
+    without = {k: v for k, v in old.items() if k != 'layer2.1.conv2.weight'}
+    assert refused(fit_weights, same, {k: v for k, v in old.items() if k != 'fc.bias'}) == "entry 'fc.bias': expected [3], found nothing"
+    assert refused(fit_weights, same, old | {'layer5.weight': torch.zeros(2)}) == "entry 'layer5.weight': expected nothing, found [2]"
+    assert refused(fit_weights, same, without) == "entry 'layer2.1.conv2.weight': expected [16, 16, 3, 3], found nothing"
+    assert refused(fit_weights, same, narrow(width=16).state_dict()) == "entry 'conv1.weight': expected [8, 3, 7, 7], found [16, 3, 7, 7]"
+    assert refused(fit_weights, same, narrow(small_stem=True).state_dict()) == "entry 'conv1.weight': expected [8, 3, 7, 7], found [8, 3, 3, 3]"
+    assert refused(fit_weights, same, tiny.state_dict()) == "entry 'conv1.weight': expected [8, 3, 7, 7], found nothing"
+    other_patch = small_vit(patch_size=8).state_dict()
+    assert refused(fit_weights, tiny, other_patch) == "entry 'patch_embed.proj.weight': expected [48, 3, 4, 4], found [48, 3, 8, 8]"
+
+def test_misfit_names_the_file(tmp_path):
+    file = save_weights(narrow(), tmp_path/'old.safetensors')
+    wanted = f"weights: {file}, entry 'conv1.weight': expected [64, 3, 7, 7], found [8, 3, 7, 7]"
+    assert refused(create_model, 'resnet50', 3, weights=file) == wanted
+    assert refused(create_model, 'vit_tiny', 3, weights=file).startswith(f"weights: {file}, entry 'cls_token': expected [1, 1, 192]")
+    assert refused(create_model, 'resnet50', 3, weights='imagnet').endswith(" .pth or .pt file, got 'imagnet'")
+    assert refused(create_model, 'resnet50', 3, weights=tmp_path/'none.pth') == f"weights: there is no file {tmp_path/'none.pth'}"
+
+def test_saving_to_a_bad_place(tmp_path):
+    assert refused(save_weights, narrow(), tmp_path/'old.pth').startswith('path: expected a .safetensors file')
+    assert refused(save_weights, narrow(), tmp_path/'nowhere'/'old.safetensors') == f"path: there is no folder {tmp_path/'nowhere'}"
+
+def test_a_full_disk_leaves_the_old_file(tmp_path):
+    file = save_weights(narrow(), tmp_path/'old.safetensors')
+    before = file.read_bytes()
+    def disk_full(state, part, metadata):
+        Path(part).write_bytes(b'half')
+        raise OSError(28, 'No space left on device')
+    with replaced.dict(save_weights.__globals__, save_file=disk_full), pytest.raises(OSError, match='No space left'):
+        save_weights(narrow(), file)
+    assert file.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ['old.safetensors']
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_multiply_adds_on_any_device_and_in_any_mode(name):
+    sizes = dict(width=8) if name == 'resnet50' else dict(VIT, img_size=(32, 64))
+    size = 48 if name == 'resnet50' else (32, 64)
+    net = new_model(name, **sizes)
+    with torch.device('meta'): same = new_model(name, **sizes)
+    next(net.children()).eval()
+    modes, state = [m.training for m in net.modules()], {k: v.clone() for k, v in net.state_dict().items()}
+    assert count_multiply_adds(net, size) == count_multiply_adds(same, size) > 1e5
+    assert [m.training for m in net.modules()] == modes
+    for k, v in net.state_dict().items(): assert torch.equal(v, state[k])
+    assert count_multiply_adds(net.half(), size) == count_multiply_adds(same, size)
+
+def test_multiply_adds_leave_the_mode_where_the_image_does_not_fit():
+    net = small_vit().train()
+    refused(count_multiply_adds, net, 64)
+    assert all(m.training for m in net.modules())
+
+
+@pytest.mark.parametrize('suffix', ['.safetensors', '.pth'])
+@pytest.mark.parametrize('entry, spoil, found', [
+    ('layer3.0.conv1.weight', lambda v: (100*v).int(), 'floating-point numbers, found torch.int32'),
+    ('layer3.0.conv1.weight', lambda v: v > 0, 'floating-point numbers, found torch.bool'),
+    ('bn1.running_var', lambda v: v.to(torch.complex64), 'floating-point numbers, found torch.complex64'),
+    ('bn1.num_batches_tracked', lambda v: v + .5, 'whole numbers, found torch.float32'),
+    ('bn1.running_var', lambda v: v/0, 'finite numbers, found NaN or infinity'),
+    ('fc.weight', lambda v: v.index_fill(1, torch.tensor([5]), float('nan')), 'finite numbers, found NaN or infinity'),
+    ('fc.bias', lambda v: v.bfloat16() - float('inf'), 'finite numbers, found NaN or infinity')])
+def test_numbers_that_no_network_can_have(tmp_path, suffix, entry, spoil, found):
+    net, fresh = narrow(), narrow()
+    before = {k: v.clone() for k, v in fresh.state_dict().items()}
+    state = net.state_dict() | {entry: spoil(net.state_dict()[entry])}
+    if suffix == '.pth': torch.save(state, tmp_path/'bad.pth')
+    else: save_file(state, tmp_path/'bad.safetensors')
+    assert refused(load_weights, fresh, tmp_path/f'bad{suffix}') == f'weights: {tmp_path}/bad{suffix}, entry {entry!r}: expected {found}'
+    for k, v in fresh.state_dict().items(): assert torch.equal(v, before[k])
+
+def test_sparse_weights(tmp_path):
+    state = narrow().state_dict()
+    torch.save(state | {'fc.weight': state['fc.weight'].to_sparse()}, tmp_path/'sparse.pth')
+    wanted = "entry 'fc.weight': expected floating-point numbers, found torch.sparse_coo"
+    assert refused(load_weights, narrow(), tmp_path/'sparse.pth').endswith(wanted)
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_are_read(tmp_path, dtype):
+    net, fresh = small_vit(), small_vit()
+    torch.save({k: v.to(dtype) for k, v in net.state_dict().items()}, tmp_path/'net.pth')
+    load_weights(fresh, tmp_path/'net.pth')
+    for k, v in fresh.state_dict().items(): torch.testing.assert_close(v, net.state_dict()[k].to(dtype).float())
+
+
+def columns(net, rows):
+    "What each place knows of its column, as a map of `rows` rows"
+    return net.pos_embed[0, 1:, 0].detach().unflatten(0, (rows, -1))
+
+def knows_columns(size):
+    "A network for images of `size` whose positions know their column"
+    net = small_vit(img_size=size)
+    rows, n = net.patch_embed.grid
+    with torch.no_grad(): net.pos_embed[0, 1:] = torch.linspace(-1, 1, n).repeat(rows)[:, None]
+    return net
+
+@pytest.mark.parametrize('old, new', [((8, 32), 16), ((8, 32), (32, 8)), ((36, 8), 12), ((8, 32), 32), ((12, 24), (24, 12))])
+@pytest.mark.parametrize('given', [False, True])
+def test_positions_keep_their_columns(tmp_path, old, new, given):
+    net, other = knows_columns(old), small_vit(img_size=new)
+    if given:
+        torch.save(net.state_dict(), tmp_path/'net.pth')
+        load_weights(other, tmp_path/'net.pth', grid=net.patch_embed.grid)
+    else: load_weights(other, save_weights(net, tmp_path/'net.safetensors'))
+    resized = columns(other, other.patch_embed.grid[0])
+    assert (resized - resized[:1]).abs().max() < 1e-5 and (resized.diff(dim=1) > 0).all()
+
+def test_square_grids_leave_no_note(tmp_path):
+    for size, note in ((32, None), ((8, 32), '2x8')):
+        with safe_open(save_weights(small_vit(img_size=size), tmp_path/'net.safetensors'), 'pt') as f:
+            assert f.metadata() == {'format': 'pt'} | ({'grid': note} if note else {})
+
+def test_grids_that_do_not_fit_the_positions(tmp_path):
+    net = small_vit(img_size=(8, 24))
+    torch.save(net.state_dict(), tmp_path/'net.pth')
+    assert 'pos_embed: expected positions of a grid' in refused(load_weights, small_vit(), tmp_path/'net.pth')
+    assert 'pos_embed: expected positions of a grid (3, 3)' in refused(load_weights, small_vit(), tmp_path/'net.pth', grid=(3, 3))
+    for note in ('2by6', '0x12', '-2x-6', '2x6x1', '9999999x1', ''):
+        save_file(net.state_dict(), tmp_path/'net.safetensors', metadata={'grid': note})
+        message = refused(load_weights, small_vit(), tmp_path/'net.safetensors')
+        assert message == f"weights: {tmp_path}/net.safetensors, grid in its header: expected ROWSxCOLUMNS, found {note!r}"
+
+
+SMALL = {'resvit_resnet50': dict(width=8), 'resvit_vit_tiny': dict(VIT)}
+both = pytest.mark.parametrize('name', SMALL)
+def from_timm(name, **kwargs): return timm.create_model(name, **SMALL[name] | kwargs)
+
+@both
+def test_without_a_classifier(tmp_path, name):
+    torch.manual_seed(0)
+    x, full = torch.randn(3, 3, 32, 32), from_timm(name, num_classes=7)
+    file = save_weights(full, tmp_path/'full.safetensors')
+    net = from_timm(name, num_classes=0, pretrained=True, pretrained_cfg_overlay=dict(file=file))
+    assert isinstance(net.get_classifier(), nn.Identity) and net.num_classes == 0
+    features = logits(net, x)
+    assert features.shape == (3, net.num_features)
+    torch.testing.assert_close(full.get_classifier()(features), logits(full, x))
+    groups = parameter_groups(net)
+    assert groups[-1] == [] and {id(p) for g in groups for p in g} == {id(p) for p in net.parameters()}
+
+@both
+def test_a_new_classifier(name):
+    net = from_timm(name, num_classes=7).double()
+    rest = {k: v.clone() for k, v in net.state_dict().items() if not k.startswith(('fc.', 'head.'))}
+    net.reset_classifier(4)
+    assert net.num_classes == 4 and net.get_classifier().weight.shape == (4, net.num_features)
+    assert logits(net, torch.randn(2, 3, 32, 32, dtype=torch.float64)).shape == (2, 4)
+    for k, v in rest.items(): assert torch.equal(v, net.state_dict()[k])
+    assert refused(net.reset_classifier, -1) == 'num_classes: expected a whole number from 0, got -1'
+    assert refused(net.reset_classifier, 2.) == 'num_classes: expected a whole number from 0, got 2.0'
+    assert refused(net.reset_classifier, 3, 'catavgmax').startswith('global_pool: expected None or ')
+    assert net.num_classes == 4
+
+@both
+@pytest.mark.parametrize('classes', [0, 6])
+def test_to_the_hub_and_back_with_a_new_classifier(tmp_path, name, classes):
+    torch.manual_seed(0)
+    net, x = from_timm(name, num_classes=3), torch.randn(2, 3, 32, 32)
+    net.reset_classifier(classes)
+    net.save_pretrained(tmp_path/'pushed')
+    assert torch.equal(logits(type(net).from_pretrained(tmp_path/'pushed'), x), logits(net, x))
+
+@both
+def test_what_timm_asks_for_and_we_do_not_have(name):
+    assert refused(from_timm, name, in_chans=1) == 'in_chans: expected 3, got 1'
+    assert refused(from_timm, name, features_only=True).startswith('features_only: expected False')
+    assert refused(from_timm, name, drop_path_rate=.1).startswith('drop_path_rate: no option of ')
+    net = from_timm(name)
+    net.set_grad_checkpointing(False)
+    assert refused(net.set_grad_checkpointing).startswith('enable: expected False')
+    assert refused(from_timm, name, num_classes=-1).startswith('num_classes: expected a positive whole number, got -1')
+
+@both
+def test_configuration(name):
+    net = from_timm(name)
+    assert net.default_cfg == net.pretrained_cfg and len(net.default_cfg['mean']) == 3
+    side = 224 if name == 'resvit_resnet50' else 32
+    assert timm.data.resolve_model_data_config(net)['input_size'] == (3, side, side)
+
+@pytest.mark.parametrize('name, sizes', [('resvit_resnet50', {}), ('resvit_vit_tiny', VIT)])
+def test_fastai_trains_a_batch(name, sizes):
+    from fastai.vision.all import DataLoaders, TensorCategory, TensorImage, vision_learner
+    torch.manual_seed(0)
+    items = [(TensorImage(torch.randn(3, 32, 32)), TensorCategory(i % 3)) for i in range(4)]
+    dls = DataLoaders.from_dsets(items, items, bs=4, num_workers=0, device='cpu')
+    learn = vision_learner(dls, name, pretrained=False, n_out=3, loss_func=nn.CrossEntropyLoss(), **sizes)
+    before = [p.clone() for p in learn.model.parameters()]
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
+    assert torch.isfinite(torch.tensor(learn.recorder.values[-1])).all()
+    assert sum(not torch.equal(p, q) for p, q in zip(before, learn.model.parameters())) > len(before)/2
+    with torch.no_grad(): assert learn.model.eval()(torch.randn(2, 3, 32, 32)).shape == (2, 3)
