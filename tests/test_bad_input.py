@@ -6,7 +6,7 @@ import nbformat, numpy as np, pytest, torch
 from PIL import Image
 from resvit_nb import data as data_module
 from resvit_nb.data import InputError, MAX_PIXELS, bird_dog_reptile, console_script, decode_image, hierarchical_images, image_tree, resvit_data, write_atomically
-from resvit_nb.learner import summarise
+from resvit_nb.scores import summarise
 from resvit_nb.models import read_weights
 from resvit_nb.reproduce import execute, resvit_reproduce
 from resvit_nb.runs import Record, RunConfig, resvit_train, write_record
