@@ -1,12 +1,15 @@
 "A Learner under attack: it repeats itself, goes on after a stop, leaves nothing switched on."
-import random
-from pathlib import Path
+import io, random, re, sys, time
+from copy import deepcopy
 import numpy as np, pytest, torch
-from resvit_nb.data import fractals, image_loaders, stratified_split
+from resvit_nb.data import InputError, fractals, image_loaders, stratified_split
 from resvit_nb.checkpoints import Checkpoints, read_training
-from resvit_nb.learner import choose_precision, image_learner
+from resvit_nb.learner import RECIPES, Progress, choose_precision, image_learner
 from resvit_nb.resnet import resnet50
 from fastai.callback.core import Callback
+from fastai.callback.progress import CSVLogger
+from fastai.callback.schedule import lr_find
+from fastai.callback.tracker import EarlyStoppingCallback
 from fastai.torch_core import set_seed
 from torch import nn
 
@@ -76,3 +79,127 @@ def test_recipes_that_are_none(data, value):
 
 @pytest.mark.parametrize('size, expected', [(31, 'float32'), (16, 'float32')])
 def test_small_images_are_computed_in_float32(size, expected): assert choose_precision('auto', image_size=size) == expected
+
+# A Learner like any other of fastai's
+def small(data, recipe='keras-default', precision='float32', epochs=0):
+    set_seed(0)
+    dls = loaders(data)
+    learn = image_learner(dls, resnet50(dls.c, width=8), recipe, precision)
+    if epochs: learn.fit(epochs)
+    return learn
+
+def epochs(learn): return [r['epoch'] for r in learn.epoch_log.rows or []]
+
+@pytest.mark.parametrize('recipe', RECIPES)
+@pytest.mark.parametrize('look', [
+    lambda learn: learn.validate(), lambda learn: learn.validate(0), lambda learn: learn.get_preds(ds_idx=1),
+    lambda learn: learn.summary(), lambda learn: learn.lr_find(num_it=6, show_plot=False), lambda learn: learn.show_results()],
+    ids=['validate', 'validate train', 'get_preds', 'summary', 'lr_find', 'show_results'])
+def test_what_is_no_epoch_adds_no_row_and_changes_none(data, tmp_path, recipe, look):
+    learn = small(data, recipe)
+    learn.path = tmp_path
+    look(learn)
+    assert epochs(learn) == []
+    learn.fit(1)
+    rows = deepcopy(learn.epoch_log.rows)
+    look(learn)
+    assert learn.epoch_log.rows == rows and epochs(learn) == [1]
+    learn.fit(1)
+    assert epochs(learn) == [1, 2] and learn.epoch_log.rows[:1] == rows
+
+def test_validate_says_what_the_log_says(data):
+    learn = small(data, epochs=1)
+    assert np.isclose(learn.validate()[0], learn.epoch_log.rows[-1]['valid_loss'], rtol=1e-4)
+
+def test_the_learning_rate_finder_has_its_own_rates_and_the_schedule_comes_back(data, tmp_path):
+    learn = small(data, 'one-cycle')
+    learn.path = tmp_path
+    learn.lr_find(num_it=6, show_plot=False)
+    assert np.isclose(learn.recorder.lrs[0], 1e-7) and learn.recorder.lrs[-1] > .01
+    learn.fit(4)
+    assert max(learn.recorder.lrs) <= 1e-3 and learn.recorder.lrs[-1] < 1e-4
+
+@pytest.mark.parametrize('precision', ['float32', 'bf16'])
+def test_a_copy_of_the_model_computes_with_its_own_weights(data, tmp_path, precision):
+    model = small(data, precision=precision).model.eval()
+    x = torch.randn(2, 3, 32, 32)
+    torch.save(model, tmp_path/'model.pt')
+    for twin in (deepcopy(model), torch.load(tmp_path/'model.pt', weights_only=False)):
+        with torch.no_grad():
+            assert torch.equal(twin(x), model(x)) and twin(x).dtype == torch.float32
+            for p in twin.parameters(): p.zero_()
+            assert twin(x).abs().max() == 0 and model(x).abs().max() > 0
+
+def test_a_model_can_change_its_precision(data):
+    dls = loaders(data)
+    net = resnet50(dls.c, width=8).eval()
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        exact = net(x)
+        coarse = image_learner(dls, net, precision='bf16').model(x)
+        assert torch.equal(image_learner(dls, net, precision='bf16').model(x), coarse) and not torch.equal(coarse, exact)
+        assert torch.equal(image_learner(dls, net, precision='float32').model(x), exact)
+
+@pytest.mark.parametrize('precision', ['float32', 'bf16'])
+def test_a_forward_that_was_replaced_is_called(data, precision):
+    dls, called = loaders(data), []
+    net = resnet50(dls.c, width=8)
+    plain = net.forward
+    def counted(x): called.append(len(x)); return plain(x)
+    net.forward = counted
+    image_learner(dls, net, precision=precision).fit(1)
+    assert sum(called) == sum(len(y) for part in (0, 1) for _, y in dls[part])
+
+@pytest.mark.parametrize('precision', ['float32', 'bf16'])
+def test_a_compiled_model_trains(data, precision):
+    dls = loaders(data)
+    class Linear(nn.Linear):
+        def forward(self, x): return super().forward(x.flatten(1))
+    net = torch.compile(Linear(3*16*16, dls.c), backend='eager')
+    learn = image_learner(dls, net, precision=precision)
+    learn.fit(3)
+    losses = [r['train_loss'] for r in learn.epoch_log.rows]
+    assert losses[-1] < losses[0]
+
+def test_early_stopping_ends_a_training_and_its_last_epoch_is_told(data, capsys):
+    learn = small(data)
+    learn.fit(4, cbs=EarlyStoppingCallback(patience=1, min_delta=9))
+    assert epochs(learn) == [1, 2] and 'epoch 2/4' in capsys.readouterr().out
+
+def test_fastai_writes_its_own_table(data, tmp_path):
+    learn = small(data)
+    learn.path = tmp_path
+    learn.fit(2, cbs=CSVLogger(fname='history.csv'))
+    assert len((tmp_path/'history.csv').read_text().splitlines()) == 3
+
+def test_one_class_is_nothing_to_learn(data):
+    dls = loaders(data)
+    dls.c, dls.vocab = 1, ['animals']
+    with pytest.raises(InputError, match='1 class, animals: expected at least 2'): image_learner(dls, nn.Identity())
+
+class Terminal(io.StringIO):
+    def isatty(self): return True
+
+@pytest.mark.parametrize('label', ['training', 'paper-subclass-resnet50-from-scratch-with-augmentation-seed-3'])
+def test_the_bar_has_room_at_80_columns(data, monkeypatch, label):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, 'stderr', terminal)
+    monkeypatch.setenv('COLUMNS', '80')
+    dls = loaders(data)
+    learn = image_learner(dls, resnet50(dls.c, width=8), label=label)
+    said = Progress.say
+    def drawn(self, row): said(self, row); self.bar.ncols = 79; shown.append(str(self.bar))
+    shown = []
+    monkeypatch.setattr(Progress, 'say', drawn)
+    learn.fit(2)
+    for line in shown:
+        assert len(line) <= 80 and len(line.split('|')[1]) >= 8 and 'images/s' in line and 'left, valid' in line
+
+def test_the_first_estimate_does_not_count_the_first_batch(data, capsys):
+    "Which takes two seconds here, the other 15 of the training a fraction of one"
+    class Slow(Callback):
+        def before_batch(self):
+            if self.training and self.epoch == 0 and self.iter == 0: time.sleep(2)
+    small(data).fit(4, cbs=Slow())
+    first = capsys.readouterr().out.splitlines()[0]
+    assert int(re.search(r'(\d+) s left', first)[1]) <= 4
