@@ -6,30 +6,34 @@
 __all__ = ['keras_adam', 'one_cycle_adamw', 'RECIPES', 'BAR', 'PRECISIONS', 'SMALLEST_BF16', 'adamw', 'adamw_of_parameters',
            'Recipe', 'find_recipe', 'scheduled_lr', 'is_training', 'EpochLog', 'Progress', 'shorten',
            'choose_precision', 'InBfloat16', 'autocast_forward', 'keep_memory', 'classifier', 'FrozenBackbone',
-           'RecipeSchedule', 'image_learner']
+           'RecipeSchedule', 'image_learner', 'Unlabelled']
 
-# %% ../nbs/30_learner.ipynb #84e9bec2
+# %% ../nbs/30_learner.ipynb #a398b869
 import ctypes,sys,time
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import current_process
-import torch
-from .data import InputError, check_one_of
+import numpy as np, torch
+from .data import BatchLoader, InputError, Subset, check_one_of
 import fastai.vision.learner   # tells show_results how to draw images
 from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import ParamScheduler, combined_cos
 from fastai.callback.training import BnFreeze
-from fastai.data.core import DataLoaders
+from fastai.data.core import DataLoaders, TfmdDL
+from fastai.data.transforms import CategoryMap
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.optimizer import OptimWrapper
+from fastai.torch_core import TensorImage
 from fastcore.basics import noop, patch
+from fastcore.foundation import L
 from torch import nn
 from tqdm import tqdm
 
-# %% ../nbs/30_learner.ipynb #1c16b891
+# %% ../nbs/30_learner.ipynb #e13c2876
 def adamw(
     groups,                    # Lists of parameters, from the Learner's splitter
     lr:float,                  # Learning rate
@@ -45,7 +49,7 @@ def adamw_of_parameters(params, lr:float) -> torch.optim.Optimizer:
     "`adamw` for what fastai hands over: groups, or one list of parameters"
     return adamw(params if isinstance(params[0], dict) else [dict(params=params)], lr)
 
-# %% ../nbs/30_learner.ipynb #59bfd4ab
+# %% ../nbs/30_learner.ipynb #85437c26
 @dataclass(frozen=True)
 class Recipe:
     "How a model is trained"
@@ -70,12 +74,12 @@ def scheduled_lr(name:str, done:float) -> float:
     "The learning rate of the recipe `name` after a share `done` of the training"
     return RECIPES[name].lr*RECIPES[name].schedule(done)
 
-# %% ../nbs/30_learner.ipynb #f1704ab9
+# %% ../nbs/30_learner.ipynb #04517475
 def is_training(callback:Callback) -> bool:
     "Whether what begins may be a training: not `get_preds`, and not the learning rate finder"
     return not (hasattr(callback, 'gather_preds') or hasattr(callback, 'lr_finder'))
 
-# %% ../nbs/30_learner.ipynb #ba181def
+# %% ../nbs/30_learner.ipynb #190d068e
 class EpochLog(Callback):
     "One row per epoch: mean loss and accuracy over the images of train and valid, seconds, training images per second"
     order = 60
@@ -98,7 +102,7 @@ class EpochLog(Callback):
     def after_epoch(self):
         if self.row and 'train_loss' in self.row: self.rows.append(self.row)
 
-# %% ../nbs/30_learner.ipynb #a7ce269a
+# %% ../nbs/30_learner.ipynb #74e346fb
 @patch
 def close(self:EpochLog, part:str):
     "Put what has been added up into the row"
@@ -108,7 +112,7 @@ def close(self:EpochLog, part:str):
     self.row |= {f'{part}_loss':loss, f'{part}_accuracy':accuracy, f'{part}_seconds':round(seconds, 3)}
     if part=='train': self.row['images_per_second'] = round(self.n/seconds, 1)
 
-# %% ../nbs/30_learner.ipynb #dfc02072
+# %% ../nbs/30_learner.ipynb #f330f989
 BAR = '{desc}: {percentage:3.0f}%|{bar}| {rate_noinv_fmt}, {remaining} left{postfix}'    # fits in 80 columns
 
 class Progress(Callback):
@@ -128,7 +132,7 @@ class Progress(Callback):
     def after_fit(self):
         if self.bar is not None: self.bar.close()
 
-# %% ../nbs/30_learner.ipynb #324f2082
+# %% ../nbs/30_learner.ipynb #89c644d7
 def shorten(label:str, width:int=16) -> str:
     "The label, cut to what leaves room for a bar"
     return label if len(label)<=width else f'{label[:width-3]}...'
@@ -149,7 +153,7 @@ def seconds_left(self:Progress) -> float:
     done = (self.epoch+1)*self.images
     return (time.perf_counter()-self.start)*(self.n_epoch*self.images-done)/max(done-self.first, 1)
 
-# %% ../nbs/30_learner.ipynb #3ec1d8fb
+# %% ../nbs/30_learner.ipynb #967c7721
 @patch
 def say(self:Progress, row:dict):
     "What came out of an epoch: at the bar if there is one, else in a line"
@@ -161,7 +165,7 @@ def say(self:Progress, row:dict):
         speed = f"{row['images_per_second']:.0f} images/s, {self.seconds_left():.0f} s left"
         print(f'{self.label}: epoch {self.epoch+1}/{self.n_epoch}, {scores} (loss, accuracy), {speed}', flush=True)
 
-# %% ../nbs/30_learner.ipynb #955fc078
+# %% ../nbs/30_learner.ipynb #a5cc3dd6
 PRECISIONS = ('auto', 'bf16', 'float32')
 SMALLEST_BF16 = 32    # pixels; the reason is below
 
@@ -177,7 +181,7 @@ def choose_precision(
     gains = device.type=='cpu' and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return 'bf16' if gains else 'float32'
 
-# %% ../nbs/30_learner.ipynb #f31cfac6
+# %% ../nbs/30_learner.ipynb #ff79a258
 class InBfloat16:
     "A model's `forward` with its matrix products in bfloat16; logits come out as float32"
     def __init__(self, model:nn.Module, device): self.plain,self.device_type = model.forward,device.type
@@ -196,7 +200,7 @@ def autocast_forward(
     if precision=='bf16': model.forward = InBfloat16(model, device)
     return model
 
-# %% ../nbs/30_learner.ipynb #5ea01ef3
+# %% ../nbs/30_learner.ipynb #df3616e6
 def keep_memory():
     "Let this process keep memory that it has freed, to use it again; with glibc, and nothing elsewhere"
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None) if sys.platform=='linux' else None
@@ -204,7 +208,7 @@ def keep_memory():
     mallopt(-4, 0)          # M_MMAP_MAX: nothing is mapped apart
     mallopt(-1, 2**31-1)    # M_TRIM_THRESHOLD: little is given back
 
-# %% ../nbs/30_learner.ipynb #93b17fa8
+# %% ../nbs/30_learner.ipynb #75d693ba
 def classifier(model:nn.Module) -> nn.Linear:
     "The last layer: `fc` of a ResNet, `head` of a ViT"
     return model.fc if hasattr(model, 'fc') else model.head
@@ -215,14 +219,14 @@ class FrozenBackbone(BnFreeze):
         for p in self.model.parameters(): p.requires_grad_(False)
         for p in classifier(self.model).parameters(): p.requires_grad_(True)
 
-# %% ../nbs/30_learner.ipynb #407bd647
+# %% ../nbs/30_learner.ipynb #cf6c6894
 class RecipeSchedule(ParamScheduler):
     "The recipe's learning rate in every training; the learning rate finder has its own"
     def before_fit(self):
         self.run = is_training(self)
         if self.run: super().before_fit()
 
-# %% ../nbs/30_learner.ipynb #768dab9d
+# %% ../nbs/30_learner.ipynb #f0f761af
 def image_learner(
     dls:DataLoaders,               # From `image_loaders`
     model,                         # Images (B, 3, H, W) to logits (B, dls.c)
@@ -235,6 +239,7 @@ def image_learner(
     how = find_recipe(recipe)
     if dls.c<2: raise InputError(f"{dls.c} class, {', '.join(map(str, dls.vocab))}: expected at least 2 to tell apart")
     keep_memory()
+    for dl in dls.loaders: dl.dataset.vocab = CategoryMap(list(dl.dataset.vocab), sort=False)    # for fastai's tools
     model = autocast_forward(model, dls.device, choose_precision(precision, dls.device, dls.image_size))
     cbs = [ChannelsLast(), EpochLog(), Progress(label)]
     if freeze: cbs.append(FrozenBackbone())
@@ -243,3 +248,33 @@ def image_learner(
     learn.remove_cb(ProgressCallback)    # ours is enough
     learn.logger = noop
     return learn
+
+# %% ../nbs/30_learner.ipynb #567ef626
+class Unlabelled:
+    "Images without labels, uint8 (3, H, W) each, as what a loader takes batches of"
+    def __init__(self, images, vocab): self.images,self.vocab = list(images),vocab
+    def __len__(self): return len(self.images)
+    def __getitem__(self, i): return (TensorImage(torch.stack([torch.as_tensor(self.images[j]) for j in i])),)
+
+@patch(as_prop=True)
+def items(self:Subset) -> list:
+    "Numbers of the images in the whole data set"
+    return self.index.tolist()
+
+@patch
+def new_empty(self:Subset) -> Subset:
+    "The same classes, no images: what an exported Learner keeps"
+    empty = copy(self)
+    empty.data,empty.labels,empty.index = None,self.labels[:0],self.index[:0]
+    return empty
+
+# %% ../nbs/30_learner.ipynb #499a0a0d
+@patch
+def new(self:BatchLoader, dataset=None, cls=None, rm_type_tfms=None, **kwargs):
+    "A loader like this one; `dataset` may also be a list, of `items` or of images without labels, as fastai's tools give"
+    if isinstance(dataset, (list,L)):
+        if all(isinstance(o, int) for o in dataset):
+            numbers,dataset = list(dataset),copy(self.dataset)
+            dataset.index = np.array(numbers)
+        else: dataset = Unlabelled(dataset, self.dataset.vocab)
+    return TfmdDL.new(self, dataset, cls, **kwargs)

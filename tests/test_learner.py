@@ -2,6 +2,7 @@
 import io, random, re, sys, time
 from copy import deepcopy
 import numpy as np, pytest, torch
+from matplotlib import pyplot as plt
 from resvit_nb.data import InputError, fractals, image_loaders, stratified_split
 from resvit_nb.checkpoints import Checkpoints, read_training
 from resvit_nb.learner import RECIPES, Progress, choose_precision, image_learner
@@ -10,6 +11,8 @@ from fastai.callback.core import Callback
 from fastai.callback.progress import CSVLogger
 from fastai.callback.schedule import lr_find
 from fastai.callback.tracker import EarlyStoppingCallback
+from fastai.interpret import ClassificationInterpretation
+from fastai.learner import load_learner
 from fastai.torch_core import set_seed
 from torch import nn
 
@@ -203,3 +206,33 @@ def test_the_first_estimate_does_not_count_the_first_batch(data, capsys):
     small(data).fit(4, cbs=Slow())
     first = capsys.readouterr().out.splitlines()[0]
     assert int(re.search(r'(\d+) s left', first)[1]) <= 4
+
+@pytest.mark.parametrize('recipe', RECIPES)
+@pytest.mark.parametrize('precision', ['float32', 'bf16'])
+def test_an_exported_learner_predicts_what_the_original_does(data, tmp_path, recipe, precision):
+    learn = small(data, recipe, precision, epochs=1)
+    learn.path = tmp_path
+    index = learn.dls[2].dataset.index[:5]
+    logits, _ = learn.get_preds(ds_idx=2)
+    learn.export('learner.pkl')
+    assert (tmp_path/'learner.pkl').stat().st_size < 3*sum(p.numel()*4 for p in learn.model.parameters())+1_000_000
+    loaded = load_learner(tmp_path/'learner.pkl')
+    for i, expected in zip(index, logits):
+        for one in (learn, loaded):
+            name, number, probabilities = one.predict(data.images[i])
+            assert name == data.superclasses[expected.argmax()] and number == expected.argmax()
+            assert torch.allclose(probabilities, expected, atol=1e-2 if precision == 'bf16' else 1e-5)
+    assert epochs(learn) == [1]
+
+def test_interpretation_knows_the_names_of_the_classes(data):
+    learn = small(data, epochs=1)
+    found = ClassificationInterpretation.from_learner(learn)
+    names = set(data.superclasses)
+    assert found.confusion_matrix().sum() == len(learn.dls.valid.dataset) and found.confusion_matrix().shape == (3, 3)
+    assert {name for row in found.most_confused() for name in row[:2]} <= names
+    found.print_classification_report()
+    found.plot_top_losses(4)
+    titles = [ax.get_title() for ax in plt.gcf().axes]
+    shown = [title for title in titles if title]
+    assert len(shown) == 4 and all(any(name in title for name in names) for title in shown), titles
+    plt.close('all')
