@@ -8,7 +8,7 @@ __all__ = ['keras_adam', 'one_cycle_adamw', 'RECIPES', 'BAR', 'PRECISIONS', 'SMA
            'choose_precision', 'InBfloat16', 'autocast_forward', 'keep_memory', 'classifier', 'FrozenBackbone',
            'RecipeSchedule', 'image_learner', 'Unlabelled']
 
-# %% ../nbs/30_learner.ipynb #a398b869
+# %% ../nbs/30_learner.ipynb #526ea91e
 import ctypes,sys,time
 from copy import copy
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from fastcore.foundation import L
 from torch import nn
 from tqdm import tqdm
 
-# %% ../nbs/30_learner.ipynb #e13c2876
+# %% ../nbs/30_learner.ipynb #522be7b1
 def adamw(
     groups,                    # Lists of parameters, from the Learner's splitter
     lr:float,                  # Learning rate
@@ -49,7 +49,7 @@ def adamw_of_parameters(params, lr:float) -> torch.optim.Optimizer:
     "`adamw` for what fastai hands over: groups, or one list of parameters"
     return adamw(params if isinstance(params[0], dict) else [dict(params=params)], lr)
 
-# %% ../nbs/30_learner.ipynb #85437c26
+# %% ../nbs/30_learner.ipynb #754de747
 @dataclass(frozen=True)
 class Recipe:
     "How a model is trained"
@@ -74,12 +74,12 @@ def scheduled_lr(name:str, done:float) -> float:
     "The learning rate of the recipe `name` after a share `done` of the training"
     return RECIPES[name].lr*RECIPES[name].schedule(done)
 
-# %% ../nbs/30_learner.ipynb #04517475
+# %% ../nbs/30_learner.ipynb #b4f95cf8
 def is_training(callback:Callback) -> bool:
     "Whether what begins may be a training: not `get_preds`, and not the learning rate finder"
     return not (hasattr(callback, 'gather_preds') or hasattr(callback, 'lr_finder'))
 
-# %% ../nbs/30_learner.ipynb #190d068e
+# %% ../nbs/30_learner.ipynb #75f739a4
 class EpochLog(Callback):
     "One row per epoch: mean loss and accuracy over the images of train and valid, seconds, training images per second"
     order = 60
@@ -102,7 +102,7 @@ class EpochLog(Callback):
     def after_epoch(self):
         if self.row and 'train_loss' in self.row: self.rows.append(self.row)
 
-# %% ../nbs/30_learner.ipynb #74e346fb
+# %% ../nbs/30_learner.ipynb #7992ecf0
 @patch
 def close(self:EpochLog, part:str):
     "Put what has been added up into the row"
@@ -112,7 +112,7 @@ def close(self:EpochLog, part:str):
     self.row |= {f'{part}_loss':loss, f'{part}_accuracy':accuracy, f'{part}_seconds':round(seconds, 3)}
     if part=='train': self.row['images_per_second'] = round(self.n/seconds, 1)
 
-# %% ../nbs/30_learner.ipynb #f330f989
+# %% ../nbs/30_learner.ipynb #bd4441bc
 BAR = '{desc}: {percentage:3.0f}%|{bar}| {rate_noinv_fmt}, {remaining} left{postfix}'    # fits in 80 columns
 
 class Progress(Callback):
@@ -132,7 +132,7 @@ class Progress(Callback):
     def after_fit(self):
         if self.bar is not None: self.bar.close()
 
-# %% ../nbs/30_learner.ipynb #89c644d7
+# %% ../nbs/30_learner.ipynb #d8284fe3
 def shorten(label:str, width:int=16) -> str:
     "The label, cut to what leaves room for a bar"
     return label if len(label)<=width else f'{label[:width-3]}...'
@@ -153,7 +153,7 @@ def seconds_left(self:Progress) -> float:
     done = (self.epoch+1)*self.images
     return (time.perf_counter()-self.start)*(self.n_epoch*self.images-done)/max(done-self.first, 1)
 
-# %% ../nbs/30_learner.ipynb #967c7721
+# %% ../nbs/30_learner.ipynb #ba5393f5
 @patch
 def say(self:Progress, row:dict):
     "What came out of an epoch: at the bar if there is one, else in a line"
@@ -165,7 +165,7 @@ def say(self:Progress, row:dict):
         speed = f"{row['images_per_second']:.0f} images/s, {self.seconds_left():.0f} s left"
         print(f'{self.label}: epoch {self.epoch+1}/{self.n_epoch}, {scores} (loss, accuracy), {speed}', flush=True)
 
-# %% ../nbs/30_learner.ipynb #a5cc3dd6
+# %% ../nbs/30_learner.ipynb #e4d4696f
 PRECISIONS = ('auto', 'bf16', 'float32')
 SMALLEST_BF16 = 32    # pixels; the reason is below
 
@@ -181,7 +181,7 @@ def choose_precision(
     gains = device.type=='cpu' and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return 'bf16' if gains else 'float32'
 
-# %% ../nbs/30_learner.ipynb #ff79a258
+# %% ../nbs/30_learner.ipynb #7a2dc2f6
 class InBfloat16:
     "A model's `forward` with its matrix products in bfloat16; logits come out as float32"
     def __init__(self, model:nn.Module, device): self.plain,self.device_type = model.forward,device.type
@@ -200,7 +200,7 @@ def autocast_forward(
     if precision=='bf16': model.forward = InBfloat16(model, device)
     return model
 
-# %% ../nbs/30_learner.ipynb #df3616e6
+# %% ../nbs/30_learner.ipynb #576deb9c
 def keep_memory():
     "Let this process keep memory that it has freed, to use it again; with glibc, and nothing elsewhere"
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None) if sys.platform=='linux' else None
@@ -208,7 +208,7 @@ def keep_memory():
     mallopt(-4, 0)          # M_MMAP_MAX: nothing is mapped apart
     mallopt(-1, 2**31-1)    # M_TRIM_THRESHOLD: little is given back
 
-# %% ../nbs/30_learner.ipynb #75d693ba
+# %% ../nbs/30_learner.ipynb #efda0250
 def classifier(model:nn.Module) -> nn.Linear:
     "The last layer: `fc` of a ResNet, `head` of a ViT"
     return model.fc if hasattr(model, 'fc') else model.head
@@ -219,14 +219,14 @@ class FrozenBackbone(BnFreeze):
         for p in self.model.parameters(): p.requires_grad_(False)
         for p in classifier(self.model).parameters(): p.requires_grad_(True)
 
-# %% ../nbs/30_learner.ipynb #cf6c6894
+# %% ../nbs/30_learner.ipynb #5c4aba62
 class RecipeSchedule(ParamScheduler):
     "The recipe's learning rate in every training; the learning rate finder has its own"
     def before_fit(self):
         self.run = is_training(self)
         if self.run: super().before_fit()
 
-# %% ../nbs/30_learner.ipynb #f0f761af
+# %% ../nbs/30_learner.ipynb #56a69c5f
 def image_learner(
     dls:DataLoaders,               # From `image_loaders`
     model,                         # Images (B, 3, H, W) to logits (B, dls.c)
@@ -249,7 +249,7 @@ def image_learner(
     learn.logger = noop
     return learn
 
-# %% ../nbs/30_learner.ipynb #567ef626
+# %% ../nbs/30_learner.ipynb #b3a3b0b7
 class Unlabelled:
     "Images without labels, uint8 (3, H, W) each, as what a loader takes batches of"
     def __init__(self, images, vocab): self.images,self.vocab = list(images),vocab
@@ -268,10 +268,10 @@ def new_empty(self:Subset) -> Subset:
     empty.data,empty.labels,empty.index = None,self.labels[:0],self.index[:0]
     return empty
 
-# %% ../nbs/30_learner.ipynb #499a0a0d
+# %% ../nbs/30_learner.ipynb #0dad0f53
 @patch
 def new(self:BatchLoader, dataset=None, cls=None, rm_type_tfms=None, **kwargs):
-    "A loader like this one; `dataset` may also be a list, of `items` or of images without labels, as fastai's tools give"
+    "A loader like this one; `dataset` may also be a list of `items` or of images without labels, from fastai"
     if isinstance(dataset, (list,L)):
         if all(isinstance(o, int) for o in dataset):
             numbers,dataset = list(dataset),copy(self.dataset)
