@@ -28,7 +28,9 @@ from joblib.externals.loky import get_reusable_executor
 from safetensors.torch import save
 from torch.utils.flop_counter import FlopCounterMode
 from .data import HierarchicalImages, InputError, SOURCES, SPLITS, TARGETS, cache_folder, check_one_of, check_target, console_script, find_split, image_loaders, imagenet_stats, load_data, write_atomically
-from .learner import PRECISIONS, RECIPES, Checkpoints, choose_precision, evaluate, find_recipe, image_learner, summarise
+from .checkpoints import Checkpoints
+from .learner import PRECISIONS, RECIPES, choose_precision, find_recipe, image_learner
+from .scores import evaluate, summarise
 from .models import MODELS, create_model
 from fastai.torch_core import set_seed    # after resvit_nb.data, which silences what fastai warns of
 

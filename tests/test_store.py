@@ -10,7 +10,7 @@ from pathlib import Path
 import filelock, numpy as np, psutil, pytest, torch
 from fastai.learner import Learner
 from PIL import Image
-from resvit_nb import data, learner, reproduce, runs
+from resvit_nb import checkpoints, data, reproduce, runs
 from resvit_nb.data import InputError
 from resvit_nb.models import save_weights
 from resvit_nb.runs import RunConfig, read_record, resvit_runs, run, run_folder, run_id, weights_file
@@ -61,7 +61,7 @@ def kill_at(n, names):
             f.write(b'half'); f.flush(); moment('half-way'); f.seek(0); f.truncate()
             fill(f)
         write(path, half)
-    for module in (runs, learner): module.write_atomically = halfway
+    for module in (runs, checkpoints): module.write_atomically = halfway
 
 def tracked(folder, tree, n, to=None):
     "The run, killed at the n-th moment, with everything that it writes in `folder`"

@@ -1,0 +1,238 @@
+"A Learner under attack: it repeats itself, goes on after a stop, leaves nothing switched on."
+import io, random, re, sys, time
+from copy import deepcopy
+import numpy as np, pytest, torch
+from matplotlib import pyplot as plt
+from resvit_nb.data import InputError, fractals, image_loaders, stratified_split
+from resvit_nb.checkpoints import Checkpoints, read_training
+from resvit_nb.learner import RECIPES, Progress, choose_precision, image_learner
+from resvit_nb.resnet import resnet50
+from fastai.callback.core import Callback
+from fastai.callback.progress import CSVLogger
+from fastai.callback.schedule import lr_find
+from fastai.callback.tracker import EarlyStoppingCallback
+from fastai.interpret import ClassificationInterpretation
+from fastai.learner import load_learner
+from fastai.torch_core import set_seed
+from torch import nn
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('RESVIT_CACHE', str(tmp_path_factory.mktemp('cache')))
+        yield fractals(10, 16)
+
+def loaders(data, augment=False):
+    return image_loaders(data, 'superclass', stratified_split(data), bs=64, device='cpu', augment=augment)
+
+class Stop(Callback):
+    "Fail in the middle of the third epoch"
+    def before_batch(self):
+        if self.training and self.epoch == 2 and self.iter == 2: raise KeyboardInterrupt
+
+class Broken(nn.Linear):
+    def forward(self, x): raise RuntimeError('broken on purpose')
+
+def trained(data, *cbs, freeze=False):
+    "A small network after four epochs: weights, losses, the next random numbers"
+    set_seed(0)
+    dls = loaders(data, augment=True)
+    learn = image_learner(dls, resnet50(dls.c, width=8, drop=.5), 'one-cycle', freeze=freeze)
+    learn.add_cbs(cbs)
+    learn.fit(4)
+    losses = [(r['train_loss'], r['valid_loss']) for r in learn.epoch_log.rows]
+    return learn.model.state_dict(), losses, torch.rand(1).item(), random.random(), np.random.rand()
+
+def test_a_frozen_network_goes_on_as_if_nothing_had_happened(data, tmp_path):
+    "A case of its own: its optimizer has moments for two parameters of many"
+    whole = trained(data, freeze=True)
+    with pytest.raises(KeyboardInterrupt): trained(data, Checkpoints(tmp_path), Stop(), freeze=True)
+    resumed = trained(data, Checkpoints(tmp_path), freeze=True)
+    assert resumed[1:] == whole[1:] and all(torch.equal(resumed[0][k], v) for k, v in whole[0].items())
+
+@pytest.mark.parametrize('place', [0, 7, 100, -1])
+def test_a_checkpoint_with_a_flipped_bit_is_not_read(data, tmp_path, place, capsys):
+    with pytest.raises(KeyboardInterrupt): trained(data, Checkpoints(tmp_path), Stop())
+    path, = Checkpoints(tmp_path).find()
+    content = bytearray(path.read_bytes()); content[place] ^= 1; path.write_bytes(content)
+    with pytest.raises(ValueError, match='not the file that was written'): read_training(path)
+    learn = image_learner(dls := loaders(data), resnet50(dls.c, width=8))
+    learn.fit(1, cbs=Checkpoints(tmp_path))
+    assert f'checkpoint {path}: damaged' in capsys.readouterr().out and len(learn.epoch_log.rows) == 1
+
+def test_a_checkpoint_of_another_network_is_passed_over(data, tmp_path, capsys):
+    with pytest.raises(KeyboardInterrupt): trained(data, Checkpoints(tmp_path), Stop())
+    learn = image_learner(dls := loaders(data), resnet50(dls.c, width=16))
+    learn.fit(1, cbs=Checkpoints(tmp_path))
+    assert 'of another network; passed over' in capsys.readouterr().out
+
+def test_autocast_ends_where_the_model_fails(data):
+    with pytest.raises(Exception, match='broken on purpose'):
+        image_learner(loaders(data), Broken(1, 1), precision='bf16').fit(1)
+    assert not torch.is_autocast_enabled('cpu')
+
+@pytest.mark.parametrize('value', ['int8', 'BF16', '', None, 16])
+def test_precisions_that_are_none(value):
+    with pytest.raises(ValueError, match='expected one of auto, bf16, float32'): choose_precision(value)
+
+@pytest.mark.parametrize('value', ['sgd', 'one_cycle', '', None, 1])
+def test_recipes_that_are_none(data, value):
+    with pytest.raises(ValueError, match='expected one of keras-default, one-cycle'):
+        image_learner(loaders(data), nn.Identity(), recipe=value)
+
+@pytest.mark.parametrize('size, expected', [(31, 'float32'), (16, 'float32')])
+def test_small_images_are_computed_in_float32(size, expected): assert choose_precision('auto', image_size=size) == expected
+
+# A Learner like any other of fastai's
+def small(data, recipe='keras-default', precision='float32', epochs=0):
+    set_seed(0)
+    dls = loaders(data)
+    learn = image_learner(dls, resnet50(dls.c, width=8), recipe, precision)
+    if epochs: learn.fit(epochs)
+    return learn
+
+def epochs(learn): return [r['epoch'] for r in learn.epoch_log.rows or []]
+
+@pytest.mark.parametrize('recipe', RECIPES)
+@pytest.mark.parametrize('look', [
+    lambda learn: learn.validate(), lambda learn: learn.validate(0), lambda learn: learn.get_preds(ds_idx=1),
+    lambda learn: learn.summary(), lambda learn: learn.lr_find(num_it=6, show_plot=False), lambda learn: learn.show_results()],
+    ids=['validate', 'validate train', 'get_preds', 'summary', 'lr_find', 'show_results'])
+def test_what_is_no_epoch_adds_no_row_and_changes_none(data, tmp_path, recipe, look):
+    learn = small(data, recipe)
+    learn.path = tmp_path
+    look(learn)
+    assert epochs(learn) == []
+    learn.fit(1)
+    rows = deepcopy(learn.epoch_log.rows)
+    look(learn)
+    assert learn.epoch_log.rows == rows and epochs(learn) == [1]
+    learn.fit(1)
+    assert epochs(learn) == [1, 2] and learn.epoch_log.rows[:1] == rows
+
+def test_validate_says_what_the_log_says(data):
+    learn = small(data, epochs=1)
+    assert np.isclose(learn.validate()[0], learn.epoch_log.rows[-1]['valid_loss'], rtol=1e-4)
+
+def test_the_learning_rate_finder_has_its_own_rates_and_the_schedule_comes_back(data, tmp_path):
+    learn = small(data, 'one-cycle')
+    learn.path = tmp_path
+    learn.lr_find(num_it=6, show_plot=False)
+    assert np.isclose(learn.recorder.lrs[0], 1e-7) and learn.recorder.lrs[-1] > .01
+    learn.fit(4)
+    assert max(learn.recorder.lrs) <= 1e-3 and learn.recorder.lrs[-1] < 1e-4
+
+@pytest.mark.parametrize('precision', ['float32', 'bf16'])
+def test_a_copy_of_the_model_computes_with_its_own_weights(data, tmp_path, precision):
+    model = small(data, precision=precision).model.eval()
+    x = torch.randn(2, 3, 32, 32)
+    torch.save(model, tmp_path/'model.pt')
+    for twin in (deepcopy(model), torch.load(tmp_path/'model.pt', weights_only=False)):
+        with torch.no_grad():
+            assert torch.equal(twin(x), model(x)) and twin(x).dtype == torch.float32
+            for p in twin.parameters(): p.zero_()
+            assert twin(x).abs().max() == 0 and model(x).abs().max() > 0
+
+def test_a_model_can_change_its_precision(data):
+    dls = loaders(data)
+    net = resnet50(dls.c, width=8).eval()
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        exact = net(x)
+        coarse = image_learner(dls, net, precision='bf16').model(x)
+        assert torch.equal(image_learner(dls, net, precision='bf16').model(x), coarse) and not torch.equal(coarse, exact)
+        assert torch.equal(image_learner(dls, net, precision='float32').model(x), exact)
+
+@pytest.mark.parametrize('precision', ['float32', 'bf16'])
+def test_a_forward_that_was_replaced_is_called(data, precision):
+    dls, called = loaders(data), []
+    net = resnet50(dls.c, width=8)
+    plain = net.forward
+    def counted(x): called.append(len(x)); return plain(x)
+    net.forward = counted
+    image_learner(dls, net, precision=precision).fit(1)
+    assert sum(called) == sum(len(y) for part in (0, 1) for _, y in dls[part])
+
+@pytest.mark.parametrize('precision', ['float32', 'bf16'])
+def test_a_compiled_model_trains(data, precision):
+    dls = loaders(data)
+    class Linear(nn.Linear):
+        def forward(self, x): return super().forward(x.flatten(1))
+    net = torch.compile(Linear(3*16*16, dls.c), backend='eager')
+    learn = image_learner(dls, net, precision=precision)
+    learn.fit(3)
+    losses = [r['train_loss'] for r in learn.epoch_log.rows]
+    assert losses[-1] < losses[0]
+
+def test_early_stopping_ends_a_training_and_its_last_epoch_is_told(data, capsys):
+    learn = small(data)
+    learn.fit(4, cbs=EarlyStoppingCallback(patience=1, min_delta=9))
+    assert epochs(learn) == [1, 2] and 'epoch 2/4' in capsys.readouterr().out
+
+def test_fastai_writes_its_own_table(data, tmp_path):
+    learn = small(data)
+    learn.path = tmp_path
+    learn.fit(2, cbs=CSVLogger(fname='history.csv'))
+    assert len((tmp_path/'history.csv').read_text().splitlines()) == 3
+
+def test_one_class_is_nothing_to_learn(data):
+    dls = loaders(data)
+    dls.c, dls.vocab = 1, ['animals']
+    with pytest.raises(InputError, match='1 class, animals: expected at least 2'): image_learner(dls, nn.Identity())
+
+class Terminal(io.StringIO):
+    def isatty(self): return True
+
+@pytest.mark.parametrize('label', ['training', 'paper-subclass-resnet50-from-scratch-with-augmentation-seed-3'])
+def test_the_bar_has_room_at_80_columns(data, monkeypatch, label):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, 'stderr', terminal)
+    monkeypatch.setenv('COLUMNS', '80')
+    dls = loaders(data)
+    learn = image_learner(dls, resnet50(dls.c, width=8), label=label)
+    said = Progress.say
+    def drawn(self, row): said(self, row); self.bar.ncols = 79; shown.append(str(self.bar))
+    shown = []
+    monkeypatch.setattr(Progress, 'say', drawn)
+    learn.fit(2)
+    for line in shown:
+        assert len(line) <= 80 and len(line.split('|')[1]) >= 8 and 'images/s' in line and 'left, valid' in line
+
+def test_the_first_estimate_does_not_count_the_first_batch(data, capsys):
+    "Which takes two seconds here, the other 15 of the training a fraction of one"
+    class Slow(Callback):
+        def before_batch(self):
+            if self.training and self.epoch == 0 and self.iter == 0: time.sleep(2)
+    small(data).fit(4, cbs=Slow())
+    first = capsys.readouterr().out.splitlines()[0]
+    assert int(re.search(r'(\d+) s left', first)[1]) <= 4
+
+@pytest.mark.parametrize('recipe', RECIPES)
+@pytest.mark.parametrize('precision', ['float32', 'bf16'])
+def test_an_exported_learner_predicts_what_the_original_does(data, tmp_path, recipe, precision):
+    learn = small(data, recipe, precision, epochs=1)
+    learn.path = tmp_path
+    index = learn.dls[2].dataset.index[:5]
+    logits, _ = learn.get_preds(ds_idx=2)
+    learn.export('learner.pkl')
+    assert (tmp_path/'learner.pkl').stat().st_size < 3*sum(p.numel()*4 for p in learn.model.parameters())+1_000_000
+    loaded = load_learner(tmp_path/'learner.pkl')
+    for i, expected in zip(index, logits):
+        for one in (learn, loaded):
+            name, number, probabilities = one.predict(data.images[i])
+            assert name == data.superclasses[expected.argmax()] and number == expected.argmax()
+            assert torch.allclose(probabilities, expected, atol=1e-2 if precision == 'bf16' else 1e-5)
+    assert epochs(learn) == [1]
+
+def test_interpretation_knows_the_names_of_the_classes(data):
+    learn = small(data, epochs=1)
+    found = ClassificationInterpretation.from_learner(learn)
+    names = set(data.superclasses)
+    assert found.confusion_matrix().sum() == len(learn.dls.valid.dataset) and found.confusion_matrix().shape == (3, 3)
+    assert {name for row in found.most_confused() for name in row[:2]} <= names
+    found.print_classification_report()
+    found.plot_top_losses(4)
+    titles = [ax.get_title() for ax in plt.gcf().axes]
+    shown = [title for title in titles if title]
+    assert len(shown) == 4 and all(any(name in title for name in names) for title in shown), titles
+    plt.close('all')
