@@ -6,7 +6,7 @@
 __all__ = ['SHAPE', 'forward_cost', 'cost', 'cores', 'default_jobs', 'begin_worker', 'held', 'connect', 'on_cluster', 'workers',
            'absolute', 'time_left', 'report', 'train_all', 'run_all']
 
-# %% ../nbs/43_workers.ipynb #d1533310
+# %% ../nbs/43_workers.ipynb #7072067b
 import functools, joblib, os, psutil, signal, threading, time, torch
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -17,7 +17,7 @@ from .config import RunConfig, brief
 from .records import Record, stored
 from .runs import count_multiply_adds, run
 
-# %% ../nbs/43_workers.ipynb #2fd7fefc
+# %% ../nbs/43_workers.ipynb #162b44fb
 SHAPE = ('resolution', 'image_size', 'model', 'width', 'small_stem', 'patch_size', 'dim', 'depth', 'heads')
 
 @functools.cache
@@ -30,7 +30,7 @@ def cost(config:RunConfig) -> int:
     shape = RunConfig(**{name: getattr(config, name) for name in SHAPE})
     return config.epochs*forward_cost(shape)*(2 if 'swap' in config.split else 1)
 
-# %% ../nbs/43_workers.ipynb #ac571925
+# %% ../nbs/43_workers.ipynb #e1500e65
 def cores() -> int:
     "Cores that this process may use"
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
@@ -40,7 +40,7 @@ def default_jobs() -> int:
     if torch.cuda.is_available(): return 1
     return max(1, min(cores(), psutil.virtual_memory().available//(3<<30)))
 
-# %% ../nbs/43_workers.ipynb #3aa90d16
+# %% ../nbs/43_workers.ipynb #54891780
 def begin_worker(parent:int):
     "Leave Ctrl-C to the process that started this one, and end when it is gone, even in the middle of a training"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -58,7 +58,7 @@ def held():
     try: yield
     finally: signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-# %% ../nbs/43_workers.ipynb #5c9b6eb1
+# %% ../nbs/43_workers.ipynb #2e139dc4
 def connect(address:str):
     "A client of the dask scheduler there"
     try: from dask.distributed import Client
@@ -80,7 +80,7 @@ def on_cluster(address:str):
             raise InputError(f'cluster {address}: {several}: expected workers started with --nthreads 1')
         yield
 
-# %% ../nbs/43_workers.ipynb #b9dc9f33
+# %% ../nbs/43_workers.ipynb #f1439150
 @contextmanager
 def workers(n_jobs:int, cluster:str=None):
     "What carries out trainings: so many at a time, on this machine or on the workers of a dask cluster"
@@ -98,7 +98,7 @@ def absolute(data_dir):
     if isinstance(data_dir, dict): return {name: absolute(path) for name, path in data_dir.items()}
     return data_dir and str(Path(data_dir).absolute())
 
-# %% ../nbs/43_workers.ipynb #c875d4ac
+# %% ../nbs/43_workers.ipynb #2f3cb00d
 def time_left(start:float, done:int, whole:int) -> float:
     "Seconds, if the rest of the cost takes as long as what is done"
     return (time.time()-start)*(whole-done)/done
@@ -121,7 +121,7 @@ def train_all(missing:list, results, data_dir, n_jobs:int, keep:bool, cluster:st
             report(record, f'{i}/{len(missing)}', time_left(start, done, whole))
     return made
 
-# %% ../nbs/43_workers.ipynb #0db3adc6
+# %% ../nbs/43_workers.ipynb #7fa05073
 def run_all(
     configs:list,                # `RunConfig`s, each once
     results:str|Path='results',  # Folder of records
