@@ -8,7 +8,7 @@ __all__ = ['SCHEMA', 'NAMED_AS_RECORD', 'OUR_OTHERS', 'Record', 'versions', 'sou
            'check_count', 'check_record', 'read_record', 'is_record', 'json_files', 'passed_over', 'read_all', 'stored',
            'wrapped', 'list_records', 'is_gone', 'leftovers', 'remove']
 
-# %% ../nbs/41_records.ipynb #76b10824
+# %% ../nbs/41_records.ipynb #097f319b
 import hashlib, importlib.metadata, importlib.util, json, os, platform, re, shutil, subprocess, textwrap
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
@@ -18,7 +18,7 @@ from .data import InputError, write_atomically
 from .config import RunConfig, brief, run_id
 from .learner import summarise
 
-# %% ../nbs/41_records.ipynb #9439c746
+# %% ../nbs/41_records.ipynb #1e57d98a
 SCHEMA = 1   # Of the record on disk
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Record:
     @property
     def run_id(self) -> str: return run_id(self.config)
 
-# %% ../nbs/41_records.ipynb #10884991
+# %% ../nbs/41_records.ipynb #3ac3e772
 def versions() -> dict:
     "Versions of Python and of the packages that can change a result"
     packages = ('torch', 'fastai', 'timm', 'numpy', 'pillow', 'resvit_nb')
@@ -60,7 +60,7 @@ def source_commit() -> dict:
     try: return dict(commit=git('rev-parse', 'HEAD'), clean=not git('status', '--porcelain', '--untracked-files=no'))
     except (OSError, subprocess.CalledProcessError): return {}
 
-# %% ../nbs/41_records.ipynb #606043e5
+# %% ../nbs/41_records.ipynb #49c01ada
 def processor() -> str:
     "The processor's name"
     try: lines = Path('/proc/cpuinfo').read_text().splitlines()
@@ -81,7 +81,7 @@ def digest(path:Path) -> str:
     "sha256 of a file"
     with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
 
-# %% ../nbs/41_records.ipynb #ad463114
+# %% ../nbs/41_records.ipynb #e452c274
 def facts_digest(facts:dict) -> str:
     "sha256 of a record's JSON, without this sha256"
     rest = {k: v for k, v in facts.items() if k!='sha256'}
@@ -107,7 +107,7 @@ def write_record(record:Record, results:str|Path) -> Path:
         raise
     return path
 
-# %% ../nbs/41_records.ipynb #dd7d7c93
+# %% ../nbs/41_records.ipynb #b7acb8af
 def parse_record(path:Path) -> Record:
     "Read and check a record; any exception means that it is damaged"
     if not path.is_file(): raise ValueError('no file')
@@ -125,7 +125,7 @@ def parse_record(path:Path) -> Record:
     check_record(record)
     return record
 
-# %% ../nbs/41_records.ipynb #c0b4c829
+# %% ../nbs/41_records.ipynb #bfcccde4
 def check_types(record:Record):
     "`ValueError` unless fields have their types"
     for f in fields(record):
@@ -148,7 +148,7 @@ def check_record(record:Record):
     if record.code is not None and not np.array_equal(first, right):    # the oldest records ranked ties otherwise
         raise ValueError(f'{np.sum(first!=right)} images whose rank and prediction disagree')
 
-# %% ../nbs/41_records.ipynb #badc2c17
+# %% ../nbs/41_records.ipynb #442586e5
 def read_record(path:str|Path) -> Record:
     "A record, checked; `InputError` names one that is damaged"
     try: return parse_record(Path(path))
@@ -157,7 +157,7 @@ def read_record(path:str|Path) -> Record:
         expected = 'expected a record as it was written. Move it away to train again'
         raise InputError(f'record {path}: {why}; {expected}') from None
 
-# %% ../nbs/41_records.ipynb #71a4ed9f
+# %% ../nbs/41_records.ipynb #2951e920
 NAMED_AS_RECORD = re.compile(r'\w+-\w+-\w+-[0-9a-f]{10}')
 OUR_OTHERS = ('benchmark.json',)    # what this package writes into a folder of records that is no record
 
@@ -169,7 +169,7 @@ def is_record(path:Path) -> bool:
     return isinstance(facts, dict) and {'schema', 'run_id'} <= facts.keys()
 
 def json_files(results:str|Path) -> list:
-    "JSON files of a folder, but for those that this package writes beside records"
+    "JSON files of a folder, but for what this package itself writes there that is no record"
     if not Path(results).is_dir(): raise InputError(f'results {results}: expected a folder of records')
     return [p for p in sorted(Path(results).glob('[!.]*.json')) if p.name not in OUR_OTHERS]
 
@@ -177,7 +177,7 @@ def passed_over(results:str|Path) -> list:
     "A line for each JSON file of a folder that is somebody's own"
     return [f'{p}: not a record; passed over' for p in json_files(results) if not is_record(p)]
 
-# %% ../nbs/41_records.ipynb #d6b93d69
+# %% ../nbs/41_records.ipynb #cab5e6ac
 def read_all(results:str|Path) -> tuple:
     "All records of a folder, oldest first, and a line for each damaged one and each array file without its record"
     records, bad = [], []
@@ -193,7 +193,7 @@ def stored(config:RunConfig, results:str|Path) -> bool:
     "Whether there is a record"
     return record_path(config, results).exists()
 
-# %% ../nbs/41_records.ipynb #2ddb7a42
+# %% ../nbs/41_records.ipynb #846bd135
 def wrapped(text:str, width:int=80) -> str:
     "Phrases with commas between them, in indented lines that end behind a comma"
     solid = text.replace(' ', '\xa0').replace(',\xa0', ', ')
@@ -208,7 +208,7 @@ def list_records(records:list) -> str:
         lines.append(wrapped(f'{brief(r.config)}, {r.seconds:.0f} s, {r.started[:10]}'))
     return '\n'.join(lines)
 
-# %% ../nbs/41_records.ipynb #21537774
+# %% ../nbs/41_records.ipynb #c18eb15f
 def is_gone(pid:int, since:float) -> bool:
     "Whether the process that had this number at that time has ended; another may have the number now"
     try: process = psutil.Process(pid)

@@ -1,5 +1,5 @@
 "A run on its way: what cannot be trained, what it begins with, what it says of its code, and how many run at once."
-import json, os, shutil, subprocess, sys
+import json, os, shutil, subprocess, sys, threading
 from dataclasses import replace
 from pathlib import Path
 import numpy as np, pytest, torch
@@ -139,3 +139,14 @@ def test_as_many_jobs_as_cores_and_memory_allow(cores, gib, jobs, monkeypatch):
     monkeypatch.setattr(workers.torch.cuda, 'is_available', lambda: False)
     monkeypatch.setattr(workers.psutil, 'virtual_memory', lambda: type('Memory', (), dict(available=gib<<30)))
     assert workers.default_jobs() == jobs
+
+@pytest.mark.parametrize('name, error, said', [('ExecutorManagerThread', KeyError, False), ('ExecutorManagerThread', ValueError, True), ('mine', KeyError, True)])
+def test_only_the_error_of_a_task_that_is_gone_is_kept_back(name, error, said, monkeypatch):
+    heard = []
+    monkeypatch.setattr(threading, 'excepthook', lambda args: heard.append(args.exc_type))
+    def fail(): raise error('gone')
+    def in_thread(): (thread := threading.Thread(target=fail, name=name)).start(); thread.join()
+    with workers.quiet_end(): in_thread()
+    assert heard == [error]*said
+    in_thread()
+    assert heard == [error]*said+[error]    # afterwards all is as before
