@@ -9,7 +9,7 @@ __all__ = ['RESULTS', 'make_model', 'count_multiply_adds', 'channel_stats', 'cou
            'only_one', 'check_writable', 'clear_up', 'weights_file', 'has_weights', 'find_weights', 'train_once', 'run',
            'can_train', 'resvit_train']
 
-# %% ../nbs/42_runs.ipynb #c7a1c897
+# %% ../nbs/42_runs.ipynb #af933d7e
 import gc, json, os, psutil, shutil, time, torch
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
@@ -28,7 +28,7 @@ from .records import Record, digest, hardware, leftovers, peak_memory, read_reco
 from .records import source_commit, versions, write_record
 from fastai.torch_core import set_seed    # after resvit_nb.data, which silences what fastai warns of
 
-# %% ../nbs/42_runs.ipynb #d4d1805d
+# %% ../nbs/42_runs.ipynb #08c8104d
 def make_model(config:RunConfig, classes:int, weights=None):
     "The network that `config` names, (B, 3, H, W) -> (B, classes)"
     if config.model=='resnet50': sizes = dict(width=config.width, small_stem=config.small_stem)
@@ -50,7 +50,7 @@ def channel_stats(config:RunConfig) -> tuple:
     vit = config.weights=='imagenet' and config.model!='resnet50'
     return ([.5]*3, [.5]*3) if vit else imagenet_stats
 
-# %% ../nbs/42_runs.ipynb #70eef5c6
+# %% ../nbs/42_runs.ipynb #5acdd54a
 def count_parameters(config:RunConfig, classes:int) -> float:
     "Parameters of the network, without making it; infinite if they are more than torch can count"
     try:
@@ -71,7 +71,7 @@ def check_memory(config:RunConfig, classes:int, images:int, device:torch.device)
     gib = f'at least {needed/2**30:,.0f} GiB of memory, and {free/2**30:,.0f} are free'
     raise InputError(f'{what} need {gib}: expected a smaller network or batch')
 
-# %% ../nbs/42_runs.ipynb #18877643
+# %% ../nbs/42_runs.ipynb #4c8e5a64
 @contextmanager
 def cpu_threads(n:int):
     "Compute with `n` threads, and then as before"
@@ -89,7 +89,7 @@ def conditions(config:RunConfig, device:torch.device, weights=None) -> dict:
     precision = choose_precision(config.precision, device, config.image_size)
     return {**versions(), **hardware(device), **source_commit(), 'precision': precision, 'begun': file_digest(weights)}
 
-# %% ../nbs/42_runs.ipynb #6f352dfd
+# %% ../nbs/42_runs.ipynb #005c8b62
 def weights_origin(sha256:str, fingerprint:str) -> str:
     "The note next to weights that are kept: their hash, and that of the images they come from"
     return json.dumps(dict(sha256=sha256, fingerprint=fingerprint))
@@ -102,7 +102,7 @@ def keep_weights(learn, file:Path, data:HierarchicalImages):
     note = weights_origin(digest(file), data.fingerprint)
     write_atomically(file.with_suffix('.json'), lambda f: f.write(note.encode()))
 
-# %% ../nbs/42_runs.ipynb #217c82cc
+# %% ../nbs/42_runs.ipynb #70792b33
 def data_facts(data:HierarchicalImages, target:str, split:dict) -> dict:
     "What a record says of its data"
     parts = {part: len(index) for part, index in split.items()}
@@ -123,7 +123,7 @@ def learner_facts(config:RunConfig, learn) -> dict:
                 recipe=find_recipe(config.recipe).description, memory_mib=peak_memory(device), versions=versions(),
                 hardware=hardware(device)|ways(learn), multiply_adds=count_multiply_adds(config, learn.dls.c))
 
-# %% ../nbs/42_runs.ipynb #ac7e6dbf
+# %% ../nbs/42_runs.ipynb #530e3b63
 def prepare(config:RunConfig, data:HierarchicalImages, split:dict, label:str='training', weights:Path=None):
     "The Learner of a run, before its first step; everything random is seeded here"
     set_seed(config.seed, reproducible=True)
@@ -133,7 +133,7 @@ def prepare(config:RunConfig, data:HierarchicalImages, split:dict, label:str='tr
     model = make_model(config, dls.c, weights)
     return image_learner(dls, model, config.recipe, config.precision, label, config.freeze)
 
-# %% ../nbs/42_runs.ipynb #d325ce3d
+# %% ../nbs/42_runs.ipynb #99886af7
 def train(
     config:RunConfig,           # What to run
     data:HierarchicalImages,    # The images that `config` names
@@ -148,9 +148,8 @@ def train(
     split = find_split(config.split)(data, config.split_seed)
     with cpu_threads(config.threads):
         learn = prepare(config, data, split, label, weights)
-        here = conditions(config, learn.dls.device, weights)
-        kept, code = Checkpoints(checkpoints, here), source_commit()
-        learn.add_cb(kept)
+        here, code = conditions(config, learn.dls.device, weights), source_commit()
+        learn.add_cb(kept := Checkpoints(checkpoints, here))
         learn.fit(config.epochs)
         images = {'index': split['test'].astype(np.int32), **evaluate(learn, learn.dls[2])}
         seconds = round(kept.seconds+time.perf_counter()-start, 2)
@@ -160,7 +159,7 @@ def train(
         return Record(config, about, test=summarise(images), images=images, seconds=seconds, started=started,
                       weights=hashes, resumed=kept.resumed, code=code, **learner_facts(config, learn))
 
-# %% ../nbs/42_runs.ipynb #6165bd31
+# %% ../nbs/42_runs.ipynb #51a760f9
 def folder_of(data_dir, name:str):
     "The folder for a data set: from a dict by name, or the one folder there is; `None` for generated images"
     if isinstance(data_dir, dict): return data_dir.get(name)
@@ -170,7 +169,7 @@ def images_of(config:RunConfig, folder=None) -> HierarchicalImages:
     "The images that `config` names, read from `folder` if they are not generated"
     return load_data(config.data, config.resolution, folder, config.family, config.n_per_subclass)
 
-# %% ../nbs/42_runs.ipynb #44d3fed2
+# %% ../nbs/42_runs.ipynb #cf478a36
 def check_data(record:Record, path:Path, data:HierarchicalImages, folder) -> Record:
     "The record itself, unless it was made from other images"
     made, found = record.data['fingerprint'], data.fingerprint
@@ -186,7 +185,7 @@ def check_begun(record:Record, path:Path) -> Record:
     differ = f'began with other weights (sha256 {begun[:12]}) than {weights} holds now ({found[:12]})'
     raise InputError(f'record {path}: {differ}: expected another results folder')
 
-# %% ../nbs/42_runs.ipynb #dc8c18bf
+# %% ../nbs/42_runs.ipynb #de92a4ac
 def run_folder(config:RunConfig, fingerprint:str) -> Path:
     "Where a run on images with this fingerprint keeps what it needs while it lasts"
     return cache_folder()/'runs'/f'{run_id(config)}-{fingerprint[:12]}'
@@ -203,7 +202,7 @@ def only_one(folder:Path, label:str):
     try: yield folder
     finally: lock.release()
 
-# %% ../nbs/42_runs.ipynb #65ddbf22
+# %% ../nbs/42_runs.ipynb #b00816cc
 def check_writable(folder:str|Path):
     "`InputError` unless records can be written to `folder`: better known before a training than after it"
     whole = Path(folder).absolute()
@@ -221,7 +220,7 @@ def clear_up(record:Record, results:str|Path) -> Record:
         for p in leftovers(folder): remove(p)
     return record
 
-# %% ../nbs/42_runs.ipynb #c455f8c4
+# %% ../nbs/42_runs.ipynb #a923ed4a
 def weights_file(name:str) -> Path:
     "Where the final weights of a pre-training run are kept"
     return cache_folder()/'weights'/f'{name}.safetensors'
@@ -234,7 +233,7 @@ def has_weights(record:Record) -> bool:
     if sha256==record.weights.get('left'): return True
     return note.exists() and note.read_text()==weights_origin(sha256, record.data['fingerprint'])
 
-# %% ../nbs/42_runs.ipynb #c30cb885
+# %% ../nbs/42_runs.ipynb #6aff0f85
 def find_weights(config:RunConfig, results:str|Path, data_dir) -> str|Path|None:
     "What `create_model` takes for the weights that `config` names; a pre-training whose weights are not here is run"
     if config.weights=='none': return None
@@ -249,7 +248,7 @@ def find_weights(config:RunConfig, results:str|Path, data_dir) -> str|Path|None:
     run(record.config, results, data_dir, f'pre-training {config.weights}', keep=True)
     return file
 
-# %% ../nbs/42_runs.ipynb #51cd10c3
+# %% ../nbs/42_runs.ipynb #d5867603
 def train_once(config:RunConfig, data:HierarchicalImages, results, label:str, weights, keep:bool):
     "Train and store a run unless another process has done so; with `keep`, also if only its weights are missing"
     path, kept = record_path(config, results), weights_file(run_id(config)) if keep else None
@@ -259,7 +258,7 @@ def train_once(config:RunConfig, data:HierarchicalImages, results, label:str, we
         record = train(config, data, label, weights, place/'checkpoints', kept)
         if not path.exists(): write_record(record, results)
 
-# %% ../nbs/42_runs.ipynb #3ba74b11
+# %% ../nbs/42_runs.ipynb #a7cda380
 def run(
     config:RunConfig,            # What to run
     results:str|Path='results',  # Folder of records
@@ -280,7 +279,7 @@ def run(
     record = check_begun(read_record(path), path)
     return clear_up(check_data(record, path, data, folder), results)
 
-# %% ../nbs/42_runs.ipynb #d243bca3
+# %% ../nbs/42_runs.ipynb #06ca8513
 def can_train(config:RunConfig, results:str|Path, data_dir) -> bool:
     "Whether the images are generated or were given, and those of its pre-training, too"
     if config.data!='fractals' and folder_of(data_dir, config.data) is None: return False
@@ -288,7 +287,7 @@ def can_train(config:RunConfig, results:str|Path, data_dir) -> bool:
     if not before.exists() or weights_file(config.weights).exists(): return True
     return can_train(read_record(before).config, results, data_dir)
 
-# %% ../nbs/42_runs.ipynb #b5eee222
+# %% ../nbs/42_runs.ipynb #77c88e93
 RESULTS = 'out/results'    # where the commands keep records unless they are told
 
 @console_script
