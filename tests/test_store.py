@@ -3,17 +3,21 @@
 As a script, `test_store.py FOLDER ATTACK`, it is the process that forks and kills: children of a process that has
 imported everything start at once.
 """
-import gc, json, os, random, shutil, signal, subprocess, sys, time, traceback
+import gc, json, os, random, re, shutil, signal, subprocess, sys, time, traceback
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 import filelock, numpy as np, psutil, pytest, torch
 from fastai.learner import Learner
 from PIL import Image
-from resvit_nb import checkpoints, data, reproduce, runs
+from resvit_nb import data, learner, records, reproduce, runs, workers
+from resvit_nb.audit import compare, rerun, resvit_runs
+from resvit_nb.config import RunConfig, run_id
 from resvit_nb.data import InputError
+from resvit_nb.learner import summarise
 from resvit_nb.models import save_weights
-from resvit_nb.runs import RunConfig, read_record, resvit_runs, run, run_folder, run_id, weights_file
+from resvit_nb.records import read_record
+from resvit_nb.runs import run, run_folder, weights_file
 
 ROOT = Path(__file__).parent.parent
 CONFIG = RunConfig(data='image_tree', resolution=16, image_size=16, model='vit_tiny', dim=48, depth=2, heads=3, augment=True, drop=.5, recipe='one-cycle', batch_size=6, epochs=3)
@@ -61,7 +65,7 @@ def kill_at(n, names):
             f.write(b'half'); f.flush(); moment('half-way'); f.seek(0); f.truncate()
             fill(f)
         write(path, half)
-    for module in (runs, checkpoints): module.write_atomically = halfway
+    for module in (records, runs, learner): module.write_atomically = halfway
 
 def tracked(folder, tree, n, to=None):
     "The run, killed at the n-th moment, with everything that it writes in `folder`"
@@ -111,10 +115,10 @@ def twice(folder):
     assert both(tuned, replace(tuned, seed=1)) == [0, 0]
     assert {r.weights['begun'] for r in map(read_record, (folder/'results').glob('*.json')) if 'begun' in r.weights} == {before.weights['left']}
 
-def workers(folder):
+def training(folder):
     "Two long trainings in two workers"
     os.environ['RESVIT_CACHE'] = str(folder/'cache')
-    def long(): runs.run_all([replace(CONFIG, epochs=10000, seed=s) for s in (0, 1)], folder/'results', plant(folder/'tree'), n_jobs=2)
+    def long(): workers.run_all([replace(CONFIG, epochs=10000, seed=s) for s in (0, 1)], folder/'results', plant(folder/'tree'), n_jobs=2)
     data.console_script(long).command([])
 
 def pages(folder):
@@ -154,8 +158,8 @@ def at_work(child, folder): return len(list(folder.glob('cache/runs/*/checkpoint
 def importing(child, folder): return len(begun(child, 'LokyProcess')) == 2
 def kernels(child, folder): return len(begun(child, 'ipykernel_launcher')) == 2
 
-STOPS = [(workers, at_work, signal.SIGINT, True, 130), (workers, importing, signal.SIGINT, True, 130), (workers, at_work, signal.SIGTERM, True, 143), (workers, importing, signal.SIGTERM, False, 143),
-         (workers, at_work, signal.SIGKILL, False, -9), (pages, kernels, signal.SIGINT, True, 130), (pages, kernels, signal.SIGTERM, False, 143)]
+STOPS = [(training, at_work, signal.SIGINT, True, 130), (training, importing, signal.SIGINT, True, 130), (training, at_work, signal.SIGTERM, True, 143), (training, importing, signal.SIGTERM, False, 143),
+         (training, at_work, signal.SIGKILL, False, -9), (pages, kernels, signal.SIGINT, True, 130), (pages, kernels, signal.SIGTERM, False, 143)]
 
 @pytest.mark.parametrize('attack, when, sign, group, status', STOPS, ids=[f"{s.name} {'to all' if g else 'to one'}, {w.__name__}" for _, w, s, g, _ in STOPS])
 def test_stopped_it_leaves_no_process_at_work_and_says_how_to_go_on(attack, when, sign, group, status, tmp_path):
@@ -229,7 +233,7 @@ def test_a_training_that_began_with_other_weights_is_not_gone_on_with(store, mon
     record = store[2](config)
     assert 'its training began with other weights' in capsys.readouterr().out
     shutil.rmtree(store[1])
-    assert same(record, store[2](config)) and record.weights == dict(begun=runs.digest(file))
+    assert same(record, store[2](config)) and record.weights == dict(begun=records.digest(file))
 
 def test_same_bits_whatever_ran_before_and_in_another_process(store):
     first = store[2]()
@@ -239,7 +243,7 @@ def test_same_bits_whatever_ran_before_and_in_another_process(store):
     try: store[2](replace(CONFIG, seed=3)); again = store[2]()
     finally: torch.set_num_threads(threads)
     assert same(first, again)
-    code = f'from resvit_nb.runs import *; run(RunConfig(**{asdict(CONFIG)!r}), {str(store[1].parent/"third")!r}, {str(store[0])!r})'
+    code = f'from resvit_nb.config import RunConfig; from resvit_nb.runs import run; run(RunConfig(**{asdict(CONFIG)!r}), {str(store[1].parent/"third")!r}, {str(store[0])!r})'
     subprocess.run([sys.executable, '-W', 'ignore', '-c', code], env=os.environ | dict(OMP_NUM_THREADS='2'), check=True, stdout=subprocess.DEVNULL)
     assert same(first, read_record(store[1].parent/'third'/f'{first.run_id}.json'))
 
@@ -300,20 +304,20 @@ def test_resvit_runs(store, capsys):
     kept, other = go(), go(replace(CONFIG, seed=1))
     assert command('--results', results) is None
     table = capsys.readouterr().out
-    assert [table.count(f' {r.run_id} ') + table.count(f'\n{r.run_id} ') for r in (kept, other)] == [1, 1] and f"{kept.test['accuracy']:.3f}" in table
+    assert [table.count(f'\n{r.run_id} ') for r in (kept, other)] == [1, 1] and f"{kept.test['accuracy']:.3f}" in table
     assert command('--results', results, '--show', kept.run_id) is None
     assert json.loads(capsys.readouterr().out)['run_id'] == kept.run_id
     assert 'there is no such record' in command('--results', results, '--show', 'nothing')
     assert 'expected a folder' in command('--results', results/'nowhere')
     assert command('--results', results, '--verify', '--data', 'image_tree', '--data_dir', tree) is None
-    assert '2 records are good, 2 of them beside their images' in capsys.readouterr().out
+    assert '2 records are good, 2 of them checked against their images' in capsys.readouterr().out
     path = results/f'{other.run_id}.json'
     path.write_text(path.read_text().replace('"accuracy": ', '"accuracy": 1', 1))
-    (results/'lonely.npz').write_bytes(b'')
+    (lonely := results/f'{run_id(replace(CONFIG, seed=9))}.npz').write_bytes(b'')
     said = command('--results', results, '--verify')
-    assert said.count('\n') == 1 and str(path) in said and 'lonely.npz' in said and kept.run_id not in said
+    assert said.count('\n') == 1 and str(path) in said and lonely.name in said and kept.run_id not in said
     assert '1 records are good' in capsys.readouterr().out
-    (results/'lonely.npz').unlink(); shutil.copy(tree/'a/a1/0.png', tree/'a/a1/1.png')
+    lonely.unlink(); shutil.copy(tree/'a/a1/0.png', tree/'a/a1/1.png')
     assert f'record {kept.run_id}: made from other data' in command('--results', results, '--verify', '--data', 'image_tree', '--data_dir', tree)
 
 def test_prune_takes_what_nobody_needs_and_nothing_else(store, monkeypatch, capsys):
@@ -334,6 +338,170 @@ def test_prune_takes_what_nobody_needs_and_nothing_else(store, monkeypatch, caps
     assert not any(p.exists() for p in [*left, left[-1].parent, place]) and all(p.exists() for p in [*live, checkpoints])
     assert {p: p.read_bytes() for p in results.glob('[!.]*')} == records
 
+@pytest.mark.parametrize('old, new, why', [('"drop": 0.5', '"drop": 0.25', 'its configuration belongs to'), ('"memory_mib": ', '"memory_mib": "much", "was": ', 'Record.__init__'),
+    ('"seconds": ', '"seconds": "long", "x": ', 'Record.__init__'), ('"parameters"', '"parameters', 'JSONDecodeError')], ids=['setting', 'type', 'field', 'no JSON'])
+def test_damage_is_noticed_without_a_hash_of_the_facts(old, new, why, store):
+    record = store[2]()
+    path = store[1]/f'{record.run_id}.json'
+    path.write_text(whole := re.sub(r',\n "sha256": "\w+"\n}', '\n}', path.read_text()))
+    assert same(read_record(path), record)    # as the oldest records are
+    path.write_text(whole.replace(old, new, 1))
+    with pytest.raises(InputError, match=why): read_record(path)
+    facts = json.loads(whole)
+    path.write_text(json.dumps(facts | dict(memory_mib='much')))
+    with pytest.raises(InputError, match="memory_mib 'much': expected int"): read_record(path)
+    better = facts | dict(test=facts['test'] | dict(accuracy=.99))
+    path.write_text(json.dumps(better))
+    with pytest.raises(InputError, match='scores are not those of its images'): read_record(path)
+
+
+# ---- a folder with other things in it
+FOREIGN = {'to-do.json': b'["milk"]', 'settings.json': b'{"schema": 3}', 'my-own-notes.json': b'not JSON at all', 'empty.json': b'', 'a-b-c.json': b'{"run": [1, 2]}', 'deep.json': b'['*100000,
+           'latin-1.json': b'"\xe9"', 'number.json': b'7', 'null.json': b'null'}
+
+def test_files_of_the_user_are_named_and_passed_over(store, capfd):
+    record = store[2]()
+    for name, content in FOREIGN.items(): (store[1]/name).write_bytes(content)
+    (store[1]/'folder.json').mkdir(); (store[1]/'loop.json').symlink_to('loop.json')
+    (store[1]/'benchmark.json').write_text('{"schema": 1}')    # of this package
+    (store[1]/'pictures.npz').write_bytes(b'')
+    found, bad = records.read_all(store[1])
+    assert [r.run_id for r in found] == [record.run_id] and bad == []
+    for options in ((), ('--verify',), ('--prune',)):
+        assert command('--results', store[1], *options) is None
+        printed, errors = capfd.readouterr()
+        named = [l for l in errors.splitlines() if l.endswith(': not a record; passed over')]
+        assert sorted(Path(l.split(': not')[0]).name for l in named) == sorted([*FOREIGN, 'folder.json', 'loop.json'])
+    assert {p.name for p in store[1].iterdir()} == {*FOREIGN, 'folder.json', 'loop.json', 'benchmark.json', 'pictures.npz', f'{record.run_id}.json', f'{record.run_id}.npz'}
+
+def test_a_record_under_another_name_is_damaged_and_not_passed_over(store):
+    record = store[2]()
+    shutil.copy(store[1]/f'{record.run_id}.json', store[1]/'copy.json')
+    (store[1]/f'{run_id(replace(CONFIG, seed=5))}.json').write_bytes(b'half')
+    assert 'copy.json' in command('--results', store[1], '--verify') and run_id(replace(CONFIG, seed=5)) in command('--results', store[1])
+
+def test_lists_fit_a_terminal(store, capsys):
+    for changes in ({}, dict(seed=1, small_stem=False, split_seed=2, split='swap', batch_size=8, augment=False, image_size=24, patch_size=8)): store[2](replace(CONFIG, **changes))
+    capsys.readouterr()
+    assert command('--results', store[1]) is None
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80 and all(any(w in l for l in lines) for w in ('split_seed 2', 'upsampled to 24 px', 'patch_size 8', 'batch_size 8'))
+
+def test_nobody_reads_on(store):
+    for seed in range(2): store[2](replace(CONFIG, seed=seed, epochs=1))
+    env = os.environ | dict(PYTHONPATH=str(ROOT), PYTHONWARNINGS='ignore')
+    code = 'from resvit_nb import audit, records; records.list_records = audit.list_records = lambda r: "line\\n"*10**5; audit.resvit_runs.command()'
+    for options in ('', '--verify', '--show x'):
+        shell = f"{sys.executable} -c '{code}' --results {store[1]} {options} | head -n 1 >/dev/null; echo ${{PIPESTATUS[0]}}"
+        done = subprocess.run(['bash', '-c', shell], env=env, capture_output=True, text=True)
+        assert done.stdout == ('1\n' if 'x' in options else '0\n') and 'roken' not in done.stderr and 'Traceback' not in done.stderr, done
+
+
+# ---- trained again
+def altered(record, results, **changes):
+    "Store a record with other facts, its scores and hashes made to fit"
+    record = replace(record, **changes)
+    records.write_record(replace(record, test=summarise(record.images)), results)
+    return read_record(results/f'{record.run_id}.json')
+
+def edited(record, what, at, value):
+    images = {k: v.copy() for k, v in record.images.items()}
+    images[what][at] = value
+    return images
+
+def everything(folder): return {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.rglob('*') if p.is_file()}
+
+def test_trained_again_it_is_the_same(store, monkeypatch):
+    tree, results, go = store
+    before = go(replace(CONFIG, target='subclass'), keep=True)
+    tuned = go(replace(CONFIG, target='subclass', weights=before.run_id, epochs=1))
+    broken_off(store, monkeypatch, replace(CONFIG, seed=4))
+    kept = everything(results.parent)
+    for record in (before, tuned):
+        found = rerun(record, tree, results)
+        assert found.same and found.arrays == found.epochs == {} and found.loss == found.predictions == 0 and found.accuracy == [record.test['accuracy']]*2 and found.images == record.data['test']
+    assert everything(results.parent) == kept
+    file = weights_file(before.run_id)
+    file.write_bytes(b'other weights')
+    assert rerun(tuned, tree, results).same and file.read_bytes() == b'other weights'    # the pre-training was trained again, elsewhere
+
+def test_a_broken_off_run_is_not_gone_on_with(store, monkeypatch):
+    "Checkpoints of the very run that is audited: neither read nor removed"
+    broken_off(store, monkeypatch)
+    place, = (store[1].parent/'cache/runs').iterdir()
+    shutil.copytree(place/'checkpoints', store[1].parent/'kept')
+    record = store[2]()
+    shutil.copytree(store[1].parent/'kept', place/'checkpoints')
+    batches, batch = [], Learner.one_batch
+    monkeypatch.setattr(Learner, 'one_batch', lambda self, *a: (batches.append(self.epoch) if self.training else None, batch(self, *a)))
+    assert rerun(record, store[0], store[1]).same and set(batches) == {0, 1, 2}
+    assert [p.name for p in (place/'checkpoints').iterdir()] == [p.name for p in (store[1].parent/'kept').iterdir()]
+
+def test_what_differs_is_found(store):
+    tree, results, go = store
+    record = go()
+    wrong = int(np.flatnonzero(record.images['prediction'] != record.images['label'])[0])
+    tiny = np.nextafter(record.images['loss'][3], np.float32(9))
+    rows = [dict(row, train_loss=row['train_loss']+(i == 1)) for i, row in enumerate(record.epochs)]
+    for changes, arrays, epochs, predictions, loss in [
+            (dict(images=edited(record, 'loss', 3, tiny)), dict(loss=1), {}, 0, float(tiny)-float(record.images['loss'][3])),
+            (dict(images=edited(record, 'confidence', slice(0, 4), 0)), dict(confidence=4), {}, 0, 0),
+            (dict(images=edited(record, 'prediction', wrong, record.images['label'][wrong]), code=None), dict(prediction=1), {}, 1, 0),
+            (dict(epochs=rows), {}, dict(train_loss=1), 0, 0)]:
+        found = rerun(altered(record, results, **changes), tree, results)
+        assert not found.same and (found.arrays, found.epochs, found.predictions) == (arrays, epochs, predictions) and found.loss == pytest.approx(loss, abs=1e-12)
+        assert (found.accuracy[0] == found.accuracy[1]) == (predictions == 0) and set(found.differ) <= {'commit', 'clean'}
+    other = altered(record, results, images=edited(record, 'loss', 3, tiny), versions=record.versions | dict(torch='1.0'), hardware=record.hardware | dict(name='Z80'))
+    found = rerun(other, tree, results)
+    assert found.differ['torch'] == ['1.0', record.versions['torch']] and found.differ['machine'] == ['Z80', record.hardware['name']]
+
+def test_times_are_no_difference(store):
+    record = store[2]()
+    rows = [row | {k: 1e6 for k in row if 'second' in k} for row in record.epochs]
+    assert rows != record.epochs and rerun(altered(record, store[1], epochs=rows, seconds=1., memory_mib=7), store[0], store[1]).same
+
+def test_nan_is_nan():
+    loss = np.array([1, np.nan, np.inf, -0.], np.float32)
+    images = dict(index=np.arange(4), label=np.zeros(4, int), prediction=np.zeros(4, int), loss=loss)
+    def made(**changes): return records.Record(CONFIG, {}, [dict(valid_loss=float('nan'))], dict(accuracy=1.), 1, '', '', 1, 1., '', {}, {}, images | changes)
+    assert compare(made(), made(loss=loss.copy())).same
+    assert compare(made(), made(loss=np.array([1, np.nan, np.inf, 0.], np.float32))).arrays == dict(loss=1)    # -0. is another bit
+    assert compare(made(), made(loss=loss.astype(float))).arrays == dict(loss=4)
+
+def test_resvit_runs_trains_again(store, capsys, tmp_path):
+    tree, results, go = store
+    made = [go(replace(CONFIG, seed=s, epochs=1)) for s in range(4)]
+    altered(made[2], results, images=edited(made[2], 'loss', 0, 99.))
+    images = '--data', 'image_tree', '--data_dir', tree
+    drawn = []
+    for _ in range(2):
+        assert command('--results', results, '--rerun', 2, '--seed', 3, '--out', tmp_path/'new/audit.json', *images) is None
+        facts = json.loads((tmp_path/'new/audit.json').read_text())
+        drawn.append([c['run_id'] for c in facts['comparisons']])
+        assert facts['seed'] == 3 and all(c['same'] == (c['run_id'] != made[2].run_id) for c in facts['comparisons'])
+    assert drawn[0] == drawn[1] and len(set(drawn[0])) == 2
+    capsys.readouterr()
+    assert command('--results', results, '--rerun', 50, *images) is None    # a difference is a finding, not an error
+    printed = capsys.readouterr().out
+    assert '4 of 4 records that can be trained here (of 4 in all)' in printed and '3 of 4 gave the same bits' in printed
+    assert f'{made[2].run_id}: differs' in printed and 'array loss: 1 entries differ' in printed and printed.count(': the same bits') == 3
+    said = [l for l in printed.splitlines() if ' epoch ' not in l]
+    assert max(map(len, said)) <= 80 and not list(results.glob('.*')) and len(list(results.iterdir())) == 8
+
+def test_an_audit_that_cannot_be_made(store, tmp_path, capsys):
+    tree, results, go = store
+    record = go(replace(CONFIG, epochs=1))
+    images = '--results', results, '--data', 'image_tree', '--data_dir', tree
+    assert 'rerun 0: expected at least 1' in command(*images, '--rerun', 0)
+    assert 'a folder: expected a file' in command(*images, '--rerun', 1, '--out', tmp_path)
+    assert "data 'cats': expected one of" in command('--results', results, '--data', 'cats')
+    assert command('--results', results, '--rerun', 1) is None and '0 of 0 records that can be trained here (of 1 in all)' in capsys.readouterr().out
+    Image.new('RGB', (16,16)).save(next((tree/'a/a1').iterdir()))
+    assert command(*images, '--rerun', 1) == f'record {record.run_id}: made from other data' + command(*images, '--rerun', 1).split('made from other data')[1]
+    assert not (tmp_path/'audit.json').exists()
+
+
+# ---- a whole reproduction
 def test_killed_reproduction_loses_nothing(tmp_path):
     sys.path.insert(0, str(Path(__file__).parent))
     from faults import inject
@@ -347,17 +515,17 @@ def test_a_cluster_gives_the_same_bits(tmp_path, capfd):
     configs = [replace(CONFIG, seed=s) for s in (0, 1)]
     here = [runs.run(c, tmp_path/'here', plant(tmp_path/'tree')) for c in configs]
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as local:
-        there = runs.run_all(configs, tmp_path/'there', tmp_path/'tree', cluster=local.scheduler_address)
+        there = workers.run_all(configs, tmp_path/'there', tmp_path/'tree', cluster=local.scheduler_address)
     for a, b in zip(here, there): assert a.epochs[-1]['train_loss'] == b.epochs[-1]['train_loss'] and np.array_equal(a.images['loss'], b.images['loss'])
     assert sorted(p.name for p in (tmp_path/'here').iterdir()) == sorted(p.name for p in (tmp_path/'there').iterdir())
 
 def test_a_cluster_that_cannot_be_used(tmp_path, monkeypatch):
     from dask.distributed import LocalCluster
-    with pytest.raises(InputError, match='cluster tcp://127.0.0.1:9: no answer: expected the address of a dask scheduler'): runs.run_all([CONFIG], tmp_path/'results', cluster='tcp://127.0.0.1:9')
+    with pytest.raises(InputError, match='cluster tcp://127.0.0.1:9: no answer: expected the address of a dask scheduler'): workers.run_all([CONFIG], tmp_path/'results', cluster='tcp://127.0.0.1:9')
     with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as local:
-        with pytest.raises(InputError, match='runs several tasks in one process: expected workers started with --nthreads 1'): runs.run_all([CONFIG], tmp_path/'results', cluster=local.scheduler_address)
+        with pytest.raises(InputError, match='runs several tasks in one process: expected workers started with --nthreads 1'): workers.run_all([CONFIG], tmp_path/'results', cluster=local.scheduler_address)
     monkeypatch.setitem(sys.modules, 'dask.distributed', None)
-    with pytest.raises(InputError, match=r"cluster here: dask is not installed: expected pip install 'resvit_nb\[cluster\]'"): runs.run_all([CONFIG], tmp_path/'results', cluster='here')
+    with pytest.raises(InputError, match=r"cluster here: dask is not installed: expected pip install 'resvit_nb\[cluster\]'"): workers.run_all([CONFIG], tmp_path/'results', cluster='here')
     assert not (tmp_path/'results').exists()
 
 

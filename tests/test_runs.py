@@ -1,0 +1,152 @@
+"A run on its way: what cannot be trained, what it begins with, what it says of its code, and how many run at once."
+import json, os, shutil, subprocess, sys, threading
+from dataclasses import replace
+from pathlib import Path
+import numpy as np, pytest, torch
+from resvit_nb import runs, workers
+from resvit_nb.config import RunConfig, find_profile, run_id
+from resvit_nb.data import InputError
+from resvit_nb.models import save_weights
+from resvit_nb.records import digest, read_record
+from resvit_nb.runs import check_memory, make_model, resvit_train, run
+
+ROOT = Path(__file__).parent.parent
+SMALL = find_profile('smoke').config('superclass', drop=.2)
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    monkeypatch.setenv('RESVIT_CACHE', str(tmp_path/'cache'))
+    return tmp_path/'results'
+
+# ---- what cannot be trained
+@pytest.mark.parametrize('changes', [dict(width=100_000), dict(width=2_000_000_000), dict(image_size=8192, batch_size=10**6)], ids=str)
+def test_what_cannot_fit_into_memory_is_refused(changes):
+    with pytest.raises(InputError, match='GiB of memory, and .* are free: expected a smaller network or batch'):
+        check_memory(RunConfig(**changes), 87, 10**6, torch.device('cpu'))
+
+def test_a_results_folder_that_cannot_be_written_is_known_before_training(results):
+    results.parent.mkdir(exist_ok=True); results.write_text('a file')
+    with pytest.raises(InputError, match='results .*: cannot be written: expected a folder to write to'): run(SMALL, results)
+
+@pytest.mark.parametrize('changes, message', [
+    (dict(weights='fractals-subclass-resnet50-0000000000'), 'expected none, imagenet, a .safetensors or .pth file, or a run that has its record in'),
+    (dict(weights='nowhere.safetensors'), 'there is no file nowhere.safetensors')], ids=['no run', 'no file'])
+def test_weights_that_are_not_there(results, changes, message):
+    with pytest.raises(InputError, match=message): run(replace(SMALL, **changes), results)
+    assert not results.exists()
+
+def test_weights_of_another_width(results):
+    before = run(find_profile('smoke').pretraining, results, keep=True)
+    with pytest.raises(InputError, match=r"entry 'conv1.weight': expected \[4, 3, 7, 7\], found \[8, 3, 7, 7\]"):
+        run(replace(SMALL, weights=before.run_id, width=4), results)
+
+@pytest.mark.parametrize('argv, message', [
+    (('--drop', '1.5'), 'drop 1.5: expected a rate of at least 0 and below 1'),
+    (('--drop', 'half'), "argument --drop: invalid float value: 'half' (see --help)"),
+    (('--data', 'bird_dog_reptile'), "data 'bird_dog_reptile' is read from disk: expected its folder as data_dir")], ids=lambda a: ' '.join(a) if isinstance(a, tuple) else '')
+def test_the_command_refuses_in_one_line(results, argv, message):
+    with pytest.raises(SystemExit) as left: resvit_train.command([*argv, '--results', str(results)])
+    assert left.value.code == f'resvit_train: error: {message}' and not results.exists()
+
+def test_both_commands_look_into_the_same_folder_unless_told():
+    from inspect import signature
+    from resvit_nb.audit import resvit_runs
+    assert signature(resvit_train).parameters['results'].default == signature(resvit_runs).parameters['results'].default == 'out/results'
+
+# ---- what a run begins with
+@pytest.fixture
+def begun(results, tmp_path):
+    "A record that began with a file of weights, and a function that writes other weights into that file"
+    file = tmp_path/'start.safetensors'
+    def write(seed):
+        torch.manual_seed(seed)
+        save_weights(make_model(SMALL, 3), file)
+        return digest(file)
+    first = write(1)
+    record = run(replace(SMALL, weights=str(file)), results)
+    assert record.weights == dict(begun=first)
+    return record, file, write
+
+def test_other_weights_under_the_same_path_are_another_question(results, begun):
+    record, file, write = begun
+    path = results/f'{record.run_id}.json'
+    kept = path.read_bytes()
+    assert run(record.config, results).started == record.started
+    other = write(2)
+    with pytest.raises(InputError) as e: run(record.config, results)
+    assert str(e.value) == f"record {path}: began with other weights (sha256 {record.weights['begun'][:12]}) than {file} holds now ({other[:12]}): expected another results folder"
+    assert path.read_bytes() == kept
+    there = run(record.config, results.parent/'other')
+    assert there.weights == dict(begun=other) and not np.array_equal(there.images['loss'], record.images['loss'])
+    write(1)
+    assert run(record.config, results).started == record.started
+
+def test_weights_that_are_gone_leave_the_record(results, begun):
+    record, file, write = begun
+    file.unlink()
+    assert run(record.config, results).started == record.started
+
+def test_the_command_says_it_in_one_line(results, begun):
+    record, file, write = begun
+    write(2)
+    options = [w for k, v in dict(weights=file, drop=.2, width=8, n_per_subclass=10, resolution=16, image_size=16, epochs=1, results=results).items() for w in (f'--{k}', str(v))]
+    with pytest.raises(SystemExit) as left: resvit_train.command(options)
+    assert left.value.code.startswith('resvit_train: error: record ') and 'began with other weights' in left.value.code and '\n' not in left.value.code
+
+# ---- the code
+def commit_in(folder):
+    "`source_commit`, as a copy of the package in `folder` says it"
+    code = 'from resvit_nb.records import source_commit; import json; print(json.dumps(source_commit()))'
+    env = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'} | dict(PYTHONPATH=str(folder))
+    return json.loads(subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=folder, env=env, capture_output=True, text=True, check=True).stdout)
+
+def test_a_record_names_the_commit_of_its_code(tmp_path):
+    shutil.copytree(ROOT/'resvit_nb', tmp_path/'resvit_nb', ignore=shutil.ignore_patterns('__pycache__'))
+    assert commit_in(tmp_path) == {}
+    git = ['git', '-C', tmp_path, '-c', 'user.name=a', '-c', 'user.email=a@b']
+    for command in (['init', '-q'], ['add', '.'], ['commit', '-qm', 'one']): subprocess.run(git+command, check=True)
+    clean = commit_in(tmp_path)
+    assert len(clean['commit']) == 40 and clean['clean']
+    (tmp_path/'resvit_nb/__init__.py').write_text('changed = True')
+    assert commit_in(tmp_path) == dict(clean, clean=False)
+
+# ---- imports go down only
+def test_no_module_of_this_floor_imports_one_above_it():
+    import re
+    floor = ['config', 'records', 'runs', 'workers', 'audit']
+    for i, name in enumerate(floor):
+        imported = re.findall(r'^from \.(\w+) import', (ROOT/f'resvit_nb/{name}.py').read_text(), re.M)
+        assert not set(floor[i:]) & set(imported), name
+
+# ---- many at once
+def test_the_longest_run_is_trained_first_and_the_order_of_records_is_that_of_the_list(results, monkeypatch, capsys):
+    configs = [replace(SMALL, epochs=n) for n in (1, 3, 2)]
+    trained, train = [], runs.train
+    monkeypatch.setattr(runs, 'train', lambda config, *a, **k: (trained.append(config.epochs), train(config, *a, **k))[1])
+    records = workers.run_all(configs, results, n_jobs=1)
+    assert trained == [3, 2, 1] and [len(r.epochs) for r in records] == [1, 3, 2]
+    lines = [l for l in capsys.readouterr().out.splitlines() if l.startswith('run ')]
+    assert [l.split()[1] for l in lines] == ['1/3', '2/3', '3/3'] and lines[-1].endswith('about 0 s left')
+    assert workers.run_all(configs, results, n_jobs=1)[1].started == records[1].started and trained == [3, 2, 1]
+
+def test_time_left(monkeypatch):
+    monkeypatch.setattr(workers.time, 'time', lambda: 130.)
+    assert workers.time_left(100., done=3, whole=12) == 90
+
+@pytest.mark.parametrize('cores, gib, jobs', [(8, 100, 8), (8, 7, 2), (8, 1, 1), (1, 100, 1)])
+def test_as_many_jobs_as_cores_and_memory_allow(cores, gib, jobs, monkeypatch):
+    monkeypatch.setattr(workers, 'cores', lambda: cores)
+    monkeypatch.setattr(workers.torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(workers.psutil, 'virtual_memory', lambda: type('Memory', (), dict(available=gib<<30)))
+    assert workers.default_jobs() == jobs
+
+@pytest.mark.parametrize('name, error, said', [('ExecutorManagerThread', KeyError, False), ('ExecutorManagerThread', ValueError, True), ('mine', KeyError, True)])
+def test_only_the_error_of_a_task_that_is_gone_is_kept_back(name, error, said, monkeypatch):
+    heard = []
+    monkeypatch.setattr(threading, 'excepthook', lambda args: heard.append(args.exc_type))
+    def fail(): raise error('gone')
+    def in_thread(): (thread := threading.Thread(target=fail, name=name)).start(); thread.join()
+    with workers.quiet_end(): in_thread()
+    assert heard == [error]*said
+    in_thread()
+    assert heard == [error]*said+[error]    # afterwards all is as before
