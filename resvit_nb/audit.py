@@ -14,10 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
-from .data import SOURCES, HierarchicalImages, InputError, cache_folder, check_one_of, console_script
-from .data import find_split, write_atomically
+from .core import InputError, cache_folder, check_one_of, console_script, write_atomically
+from .images import HierarchicalImages, find_split
+from .sources import SOURCES
 from .records import Record, digest, leftovers, list_records, passed_over, read_all, read_record, remove
 from .runs import RESULTS, can_train, check_writable, folder_of, images_of, run_folder, train, weights_file
+
 
 # %% ../nbs/44_audit.ipynb #5df92963
 def entries_that_differ(a:np.ndarray, b:np.ndarray) -> np.ndarray:

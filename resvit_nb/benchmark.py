@@ -22,8 +22,9 @@ from datetime import datetime, timezone
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from .data import InputError, cache_folder, check_one_of, console_script, fractals, image_loaders, image_tree
-from .data import imagenet_stats, write_atomically
+from .core import InputError, cache_folder, check_one_of, console_script, write_atomically
+from .sources import fractals, image_tree
+from .batches import image_loaders, imagenet_stats
 import numpy as np, pandas as pd, psutil, torch
 import torch.nn.functional as F
 from fastai.callback.core import Callback
@@ -340,7 +341,7 @@ COMMANDS = {    # What a user waits for -> Python that does it, and seconds it s
     **{f'import resvit_nb.{m}, without fastai': (f"import sys, resvit_nb.{m}; sys.exit('fastai' in sys.modules)", None)
        for m in ('resnet', 'vit')},
     'resvit_reproduce --profile paper, from records, with the site':
-        ("from resvit_nb.reproduce import *; resvit_reproduce('paper', out={place!r})", 60),
+        ("from resvit_nb.site import *; resvit_reproduce('paper', out={place!r})", 60),
     'nbdev_test, every notebook': ('from nbdev.test import nbdev_test; nbdev_test(n_workers={cores})', 180)}
 
 def run_python(code:str):

@@ -10,7 +10,7 @@ __all__ = ['generators', 'set_generators', 'training_state', 'beginning_of_hash'
 import hashlib,json,random,time
 from pathlib import Path
 import numpy as np, torch
-from .data import write_atomically
+from .core import write_atomically
 from fastai.callback.core import Callback
 from fastai.learner import CancelEpochException, Learner
 from fastcore.basics import patch

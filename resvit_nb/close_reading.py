@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import numpy as np, pandas as pd
 import matplotlib.pyplot as plt
 from scipy.stats import norm
-from .data import InputError, PARTS, TARGETS
-from .learner import RECIPES
+from .core import InputError
+from .images import PARTS, TARGETS
 from .models import MODELS
+from .learner import RECIPES
+from .config import find_profile
 from .paper import Comparison, PAPER, SWAP, paper_table
 from .report import Table, in_units
-from .runs import find_profile
 from .statistics import COLOURS, METRICS, STYLE, wilson_interval
 from .verdicts import by_target, judge_part, samples, setting_of
 

@@ -10,9 +10,12 @@ __all__ = ['ALLOWED', 'ANY', 'RANGES', 'ONLY_VIT', 'ONLY_RESNET', 'ALWAYS', 'sma
 # %% ../nbs/40_config.ipynb #d64b72af
 import hashlib, json, re
 from dataclasses import dataclass, fields, replace
-from .data import SOURCES, SPLITS, TARGETS, InputError, check_one_of, check_target
-from .learner import PRECISIONS, RECIPES
+from .core import InputError, check_one_of
+from .images import SPLITS, TARGETS, check_target
+from .sources import SOURCES
 from .models import MODELS
+from .learner import PRECISIONS, RECIPES
+
 
 # %% ../nbs/40_config.ipynb #9714550e
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class RunConfig:
     n_per_subclass:int = 60         # How many fractals of each subclass
     resolution:int = 32             # Native size of the images, in pixels
     image_size:int = 32             # Size the network sees, in pixels
-    split:str = '3:1:6'             # Train, valid and test: 3:1:6, swap, 8:1:1, paper-sizes or paper-sizes-swap
+    split:str = '3:1:6'             # Train, valid and test: one of `SPLITS`
     augment:bool = False            # Warp training images at random?
     target:str = 'superclass'       # superclass or subclass
     model:str = 'resnet50'          # resnet50, vit_tiny, vit_small or vit_base
@@ -159,6 +162,6 @@ def find_profile(name:str, dataset:str=None) -> Profile:
     check_one_of('dataset', dataset, ['cifar100'])
     if name!='paper':
         raise InputError(f'dataset {dataset}: profile {name} draws its images: expected profile paper')
-    return replace(profile, base=replace(profile.base, data='cifar100', split='paper-sizes'),
+    return replace(profile, base=replace(profile.base, data='cifar100', split='paper-sizes-unique'),
                    pretraining=RunConfig(family=1, epochs=20, batch_size=128, **pretraining),
                    description="the paper's sizes on CIFAR-100, which anybody can download")

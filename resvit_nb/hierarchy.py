@@ -14,8 +14,9 @@ import numpy as np, pandas as pd
 import matplotlib.pyplot as plt
 from matplotlib.colors import Normalize, PowerNorm
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
-from .data import InputError
+from .core import InputError
 from .scores import calibration_bins, calibration_error, summarise
+
 
 # %% ../nbs/33_hierarchy.ipynb #3f6d87f5
 def check_pair(

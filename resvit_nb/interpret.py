@@ -15,8 +15,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from PIL import Image
 from torch import nn, Tensor
-from .data import InputError
+from .core import InputError
 from .resnet import _check
+
 
 # %% ../nbs/23_interpret.ipynb #24450d73
 @contextmanager

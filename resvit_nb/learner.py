@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import current_process
 import numpy as np, torch
-from .data import BatchLoader, InputError, Subset, check_one_of
+from .core import InputError, check_one_of
+from .batches import BatchLoader, Subset
 import fastai.vision.learner   # tells show_results how to draw images
 from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.core import Callback

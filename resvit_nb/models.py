@@ -22,9 +22,10 @@ from timm.models import register_model
 from torch import nn, Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from . import resnet, vit
-from .data import InputError
+from .core import InputError
 from .resnet import ResNet, _check
 from .vit import ViT, resize_pos_embed
+
 
 # %% ../nbs/22_models.ipynb #7a0f4b85
 @torch.no_grad()

@@ -9,7 +9,8 @@ __all__ = ['ROWS', 'nan', 'PAPER', 'SWAP', 'SHAPES', 'CLAIMS', 'QUESTIONS', 'pap
 # %% ../nbs/50_paper.ipynb #83d54d8e
 from dataclasses import dataclass
 import pandas as pd
-from .data import InputError, TARGETS
+from .core import InputError
+from .images import TARGETS
 
 # %% ../nbs/50_paper.ipynb #b9765248
 ROWS = pd.MultiIndex.from_product([TARGETS, ('accuracy','loss')], names=['target','metric'])

@@ -12,8 +12,13 @@ __all__ = ['EXPERIMENTS', 'WEIGHTS', 'STAGES', 'DECISIVE', 'CURVES', 'FAIRER', '
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from .data import InputError, TARGETS, check_one_of, console_script
-from .runs import Profile, Record, RunConfig, brief, can_train, find_profile, read_record, run, run_all, run_id, source_commit, stored
+from .core import InputError, check_one_of, console_script
+from .images import TARGETS
+from .config import Profile, RunConfig, brief, find_profile, run_id
+from .records import Record, read_record, source_commit, stored
+from .runs import can_train, run
+from .workers import run_all
+
 
 # %% ../nbs/51_protocol.ipynb #6d53eba4
 EXPERIMENTS = dict(

@@ -14,9 +14,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 import numpy as np, psutil, torch
-from .data import InputError, write_atomically
+from .core import InputError, write_atomically
+from .scores import summarise
 from .config import RunConfig, brief, run_id
-from .learner import summarise
+
 
 # %% ../nbs/41_records.ipynb #1e57d98a
 SCHEMA = 1   # Of the record on disk

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field, replace
 import html,io,math
 import matplotlib.pyplot as plt
 import numpy as np, pandas as pd
-from .data import TARGETS
-from .paper import CLAIMS, QUESTIONS, ROWS, Comparison, Curve, Level, Slower, paper_numbers, settings_of
+from .images import TARGETS
+from .config import run_id
 from .protocol import CAMPAIGN, carry_out, check_protocol, make_plan
-from .runs import run_id
+from .paper import CLAIMS, QUESTIONS, ROWS, Comparison, Curve, Level, Slower, paper_numbers, settings_of
 from .stage1 import first_claim_word, first_rule
 from .statistics import COLOURS, SAME_WITHIN, SCALES, STYLE, Estimate, log_odds, wilson_interval
 from .verdicts import ClaimVerdict, PartVerdict, by_target, judge_all, judge_claim, samples, setting_of

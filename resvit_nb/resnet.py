@@ -9,7 +9,7 @@ __all__ = ['Bottleneck', 'make_stage', 'init_weights', 'ResNet', 'resnet50', 'pa
 import torch
 from torch import nn, Tensor
 from fastcore.basics import patch
-from .data import InputError
+from .core import InputError
 
 # %% ../nbs/20_resnet.ipynb #d6f9015b
 class Bottleneck(nn.Module):

@@ -19,14 +19,19 @@ from fastcore.meta import delegates
 from filelock import FileLock, Timeout
 from safetensors.torch import save
 from torch.utils.flop_counter import FlopCounterMode
-from .data import HierarchicalImages, InputError, cache_folder, console_script, find_split, image_loaders
-from .data import imagenet_stats, load_data, write_atomically
-from .learner import Checkpoints, choose_precision, evaluate, find_recipe, image_learner, summarise
+from .core import InputError, cache_folder, console_script, write_atomically
+from .images import HierarchicalImages, find_split
+from .sources import load_data
+from .batches import image_loaders, imagenet_stats
 from .models import create_model
+from .learner import choose_precision, find_recipe, image_learner
+from .checkpoints import Checkpoints
+from .scores import evaluate, summarise
 from .config import RunConfig, brief, run_id
-from .records import Record, digest, hardware, leftovers, peak_memory, read_record, record_path, remove
-from .records import source_commit, versions, write_record
-from fastai.torch_core import set_seed    # after resvit_nb.data, which silences what fastai warns of
+from resvit_nb.records import (
+    Record, digest, hardware, leftovers, peak_memory, read_record, record_path, remove, source_commit, versions,
+    write_record)
+from fastai.torch_core import set_seed    # after resvit_nb.core, which silences what fastai warns of
 
 # %% ../nbs/42_runs.ipynb #08c8104d
 def make_model(config:RunConfig, classes:int, weights=None):

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from functools import singledispatch
 import numpy as np
-from .data import InputError, check_one_of
+from .core import InputError, check_one_of
 from .paper import Comparison, Curve, Level, Slower
 from .statistics import read_shape
 from .verdicts import by_target, image_scores, shared_images

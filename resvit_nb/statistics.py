@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import median_filter
 from scipy.stats import binomtest, median_abs_deviation, t, theilslopes
-from .data import InputError, check_one_of
+from .core import InputError, check_one_of
 
 # %% ../nbs/52_statistics.ipynb #81474095
 COLOURS = ['#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00']    # that the colour-blind tell apart (Okabe and Ito 2008)

@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 from functools import singledispatch
 import numpy as np
 from scipy.stats import t
-from .data import InputError, TARGETS, check_one_of
+from .core import InputError, check_one_of
+from .images import TARGETS
+from .config import run_id
+from .runs import count_multiply_adds
 from .paper import CLAIMS, Comparison, Curve, Level, Slower
-from .runs import count_multiply_adds, run_id
 from .statistics import METRICS, SAME_WITHIN, SMALLEST, Estimate, Sample, difference, from_arcsine, image_variance, in_odds, in_points, log_odds, moderate, read_shape, to_scale
 
 # %% ../nbs/53_verdicts.ipynb #4423f3ab

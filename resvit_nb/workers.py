@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
 from joblib.externals.loky import get_reusable_executor
-from .data import InputError
+from .core import InputError
 from .config import RunConfig, brief
 from .records import Record, stored
 from .runs import count_multiply_adds, run
+
 
 # %% ../nbs/43_workers.ipynb #64f0ca35
 SHAPE = ('resolution', 'image_size', 'model', 'width', 'small_stem', 'patch_size', 'dim', 'depth', 'heads')

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from fastcore.script import call_parse
 from resvit_nb.protocol import project_root
-from resvit_nb.reproduce import tables
+from resvit_nb.site import tables
 from resvit_nb.records import read_record
 
 TIMES = ('seconds', 'started', 'memory_mib', 'epochs', 'sha256', 'images')    # of a record: what no two runs share, or what is compared apart

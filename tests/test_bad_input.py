@@ -8,10 +8,12 @@ from resvit_nb import sources as data_module
 from resvit_nb.core import InputError, console_script, write_atomically
 from resvit_nb.images import hierarchical_images
 from resvit_nb.sources import MAX_PIXELS, bird_dog_reptile, decode_image, image_tree, resvit_data
-from resvit_nb.learner import summarise
 from resvit_nb.models import read_weights
-from resvit_nb.reproduce import execute, resvit_reproduce
-from resvit_nb.runs import Record, RunConfig, resvit_train, write_record
+from resvit_nb.scores import summarise
+from resvit_nb.config import RunConfig
+from resvit_nb.records import Record, write_record
+from resvit_nb.runs import resvit_train
+from resvit_nb.site import execute, resvit_reproduce
 
 CLASSES = dict(superclass=['bird', 'dog'], subclass=['wren', 'owl', 'pug', 'boxer'])
 

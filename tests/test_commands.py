@@ -3,8 +3,9 @@ import json, os, re, subprocess, sys
 from html.parser import HTMLParser
 from pathlib import Path
 import pytest
+from resvit_nb.config import run_id
+from resvit_nb.records import read_record
 from resvit_nb.protocol import EXPERIMENTS, make_plan
-from resvit_nb.runs import read_record, run_id
 
 ROOT = Path(__file__).parent.parent
 
@@ -86,7 +87,7 @@ def test_every_table_of_a_small_profile_says_that_it_is_none_of_the_reproduction
 def test_site_has_no_broken_link_and_no_path_of_this_machine(smoke):
     site = smoke[0]/'out/site'
     pages = {p: Links(p.read_text()) for p in site.rglob('*.html')}
-    assert {'index.html', 'dropout.html', 'data.html', 'resnet.html'} <= {p.name for p in pages}
+    assert {'index.html', 'dropout.html', 'images.html', 'resnet.html'} <= {p.name for p in pages}
     broken = []
     for page, parsed in pages.items():
         for link in parsed.links:

@@ -4,8 +4,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 import numpy as np, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
+from resvit_nb.core import InputError
 from resvit_nb.config import ALLOWED, ALWAYS, PROFILES, RANGES, RunConfig, brief, canonical, find_profile, run_id
-from resvit_nb.data import InputError
 from resvit_nb.records import read_record
 
 ROOT = Path(__file__).parent.parent

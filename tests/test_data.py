@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np, pytest
 from resvit_nb.images import COPIES_FILE, TARGETS, find_copies, find_split, known_copies
 from resvit_nb.sources import bird_dog_reptile, cifar100
-from resvit_nb.runs import read_record
+from resvit_nb.records import read_record
 
 REAL = Path(os.environ.get('RESVIT_TEST_DATA', 'nowhere'))
 RESULTS = Path(__file__).parent.parent/'results'

@@ -4,11 +4,12 @@ from pathlib import Path
 import matplotlib.pyplot as plt, pytest, torch
 from PIL import Image
 from torch import nn
-from resvit_nb.data import InputError
-from resvit_nb.interpret import (attention_maps, class_token_map, default_stage, first_filters, grad_cam, map_similarity,
-                                 plot_attention, plot_rows, position_similarity, rollout_heat)
+from resvit_nb.core import InputError
 from resvit_nb.resnet import resnet50
 from resvit_nb.vit import ViT
+from resvit_nb.interpret import (
+    attention_maps, class_token_map, default_stage, first_filters, grad_cam, map_similarity, plot_attention, plot_rows,
+    position_similarity, rollout_heat)
 
 STAGES = 'a network with feature maps in stages named layer1, layer2, ...'
 ATTENTION = 'a ViT, with modules named attn.softmax'

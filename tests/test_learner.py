@@ -3,10 +3,13 @@ import io, random, re, sys, time
 from copy import deepcopy
 import numpy as np, pytest, torch
 from matplotlib import pyplot as plt
-from resvit_nb.data import InputError, fractals, image_loaders, stratified_split
-from resvit_nb.checkpoints import Checkpoints, read_training
-from resvit_nb.learner import RECIPES, Progress, choose_precision, image_learner
+from resvit_nb.core import InputError
+from resvit_nb.images import stratified_split
+from resvit_nb.sources import fractals
+from resvit_nb.batches import image_loaders
 from resvit_nb.resnet import resnet50
+from resvit_nb.learner import RECIPES, Progress, choose_precision, image_learner
+from resvit_nb.checkpoints import Checkpoints, read_training
 from fastai.callback.core import Callback
 from fastai.callback.progress import CSVLogger
 from fastai.callback.schedule import lr_find

@@ -6,11 +6,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 from unittest.mock import patch as replaced
-from resvit_nb.data import InputError
-from resvit_nb.models import (MODELS, count_multiply_adds, create_model, fit_weights, load_weights, new_model, read_weights,
-                              parameter_groups, save_weights)
+from resvit_nb.core import InputError
 from resvit_nb.resnet import ResNet, resnet50
 from resvit_nb.vit import ViT, load_resized, resize_pos_embed, vit_tiny
+from resvit_nb.models import (
+    MODELS, count_multiply_adds, create_model, fit_weights, load_weights, new_model, read_weights, parameter_groups,
+    save_weights)
 
 VIT = dict(img_size=32, patch_size=4, dim=48, depth=2, heads=3)
 

@@ -2,8 +2,8 @@
 import configparser, filecmp, json, re, shutil, subprocess, sys
 from pathlib import Path
 import nbformat, pytest
-from resvit_nb.reproduce import experiments, find_parameters, readme
-from resvit_nb.runs import read_record
+from resvit_nb.records import read_record
+from resvit_nb.site import experiments, find_parameters, readme
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)

@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np, pytest, torch
 from resvit_nb import runs, workers
-from resvit_nb.config import RunConfig, find_profile, run_id
-from resvit_nb.data import InputError
+from resvit_nb.core import InputError
 from resvit_nb.models import save_weights
+from resvit_nb.config import RunConfig, find_profile, run_id
 from resvit_nb.records import digest, read_record
 from resvit_nb.runs import check_memory, make_model, resvit_train, run
 

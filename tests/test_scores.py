@@ -2,10 +2,12 @@
 from dataclasses import replace
 import numpy as np, pytest, torch
 from matplotlib import pyplot as plt
-from resvit_nb.hierarchy import (class_names, class_order, find_parent, hierarchy_images, hierarchy_table, plot_confusion,
-                                 superclass_correct_through_subclass, calibration_table, worst_confusions)
-from resvit_nb.runs import Record, RunConfig
 from resvit_nb.scores import calibration_bins, calibration_error, score_images, summarise
+from resvit_nb.hierarchy import (
+    class_names, class_order, find_parent, hierarchy_images, hierarchy_table, plot_confusion,
+    superclass_correct_through_subclass, calibration_table, worst_confusions)
+from resvit_nb.config import RunConfig
+from resvit_nb.records import Record
 from sklearn.calibration import calibration_curve
 
 nan, inf = float('nan'), float('inf')

@@ -11,13 +11,13 @@ import filelock, numpy as np, psutil, pytest, torch
 from fastai.learner import Learner
 from PIL import Image
 from resvit_nb import data, learner, records, reproduce, runs, workers
-from resvit_nb.audit import compare, rerun, resvit_runs
-from resvit_nb.config import RunConfig, run_id
-from resvit_nb.data import InputError
-from resvit_nb.learner import summarise
+from resvit_nb.core import InputError
 from resvit_nb.models import save_weights
+from resvit_nb.scores import summarise
+from resvit_nb.config import RunConfig, run_id
 from resvit_nb.records import read_record
 from resvit_nb.runs import run, run_folder, weights_file
+from resvit_nb.audit import compare, rerun, resvit_runs
 
 ROOT = Path(__file__).parent.parent
 CONFIG = RunConfig(data='image_tree', resolution=16, image_size=16, model='vit_tiny', dim=48, depth=2, heads=3, augment=True, drop=.5, recipe='one-cycle', batch_size=6, epochs=3)
