@@ -31,8 +31,9 @@ PROSE = dict(
     epochs=dict(superclass=10, subclass=15),       # 4.1
     curve_epochs=100,                              # 4.4, Figure 3
     both_superclass=.50,                           # 5: "both models achieving a 50% accuracy"
-    resnet_subclass=.06, vit_subclass_below=.01)   # 5: "ResNet50 reaching a substantial 6% accuracy, surpassing ViT's lower than 1%"
-CLASSES = dict(superclass=3, subclass=87)          # known classes in the course's mapping files; one more is named novel
+    resnet_subclass=.06, vit_subclass_below=.01)   # 5: "a substantial 6% accuracy", "lower than 1%"
+# known classes in the course's mapping files; one more is named novel
+CLASSES = dict(superclass=3, subclass=87)
 
 def printed(
     number:int,             # The table, 1 to 4
@@ -42,7 +43,8 @@ def printed(
 ) -> float:
     "One number of the paper's tables"
     table = paper_table(number)
-    if setting not in table: raise InputError(f"setting {setting!r}: expected those of table {number}: {', '.join(table)}")
+    if setting not in table:
+        raise InputError(f"setting {setting!r}: expected those of table {number}: {', '.join(table)}")
     return float(table.loc[(target,metric), setting])
 
 # %% ../nbs/55_close_reading.ipynb #cb8c1f7f
@@ -73,12 +75,15 @@ def column_checks() -> list:
               all(same((1,'pre-trained'), (2,'with'), m) for m in ('accuracy','loss'))),
         Check("Table 3's dropout 0.2 is the run without augmentation", 'Tables 2, 3', 'both accuracies are equal',
               same((3,'0.2'), (2,'without'), 'accuracy')),
-        Check("Table 4's ResNet50 has dropout 0.5, as section 4.4 says", 'Tables 3, 4', f'both accuracies ({numbers[1]}) are equal',
+        Check("Table 4's ResNet50 has dropout 0.5, as section 4.4 says", 'Tables 3, 4',
+              f'both accuracies ({numbers[1]}) are equal',
               same((4,'ResNet50'), (3,'0.5'), 'accuracy')),
         Check("Table 4's ResNet50 losses are of the same run as its accuracies", 'Tables 1, 3, 4',
-              f"its losses ({numbers[0]}) are those of the other run, with dropout 0.2 in Table 1", not same((4,'ResNet50'), (1,'pre-trained'), 'loss')),
+              f"its losses ({numbers[0]}) are those of the other run, with dropout 0.2 in Table 1", not same((4,
+                  'ResNet50'), (1,'pre-trained'), 'loss')),
         Check('all training is for the epochs of section 4.1', '4.1, Figure 3',
-              f"{' and '.join(map(str, PROSE['epochs'].values()))} epochs in 4.1, {PROSE['curve_epochs']} in Figure 3; Table 4 does not say", PROSE['curve_epochs'] in PROSE['epochs'].values())]
+              f"{' and '.join(map(str, PROSE['epochs'].values()))} epochs in 4.1, {PROSE['curve_epochs']} in Figure "
+              f"3; Table 4 does not say", PROSE['curve_epochs'] in PROSE['epochs'].values())]
 
 # %% ../nbs/55_close_reading.ipynb #cbfa6938
 def text_checks() -> list:
@@ -92,14 +97,21 @@ def text_checks() -> list:
         Check('"ResNet50 reaching a substantial 6% accuracy" on subclasses', '5',
               f'largest in a table {max(accuracies):.4f}, in the swap {swap:.4f}; neither rounds to {said:.2f}',
               said in {round(a, 2) for a in [*accuracies, swap]}),
-        Check('"ViT\'s lower than 1%"', '5, Table 4', f"{printed(4,'ViT','subclass'):.4f}", printed(4,'ViT','subclass')<PROSE['vit_subclass_below']),
-        Check('"both models achieving a 50% accuracy in super label classification"', '5, Table 4', f'{vit[0]:.4f} and {resnet[0]:.4f}, rounded',
+        Check('"ViT\'s lower than 1%"', '5, Table 4', f"{printed(4,'ViT','subclass'):.4f}",
+              printed(4,'ViT','subclass')<PROSE['vit_subclass_below']),
+        Check('"both models achieving a 50% accuracy in super label classification"', '5, Table 4',
+              f'{vit[0]:.4f} and {resnet[0]:.4f}, rounded',
               {round(vit[0],2), round(resnet[0],2)}=={PROSE['both_superclass']}),
-        Check('"the test dataset is twice larger"', '4.2', f"{PROSE['test_images']:,} / {PROSE['train_images']:,} = {ratio:.2f}", round(ratio, 1)==2),
-        Check('the pre-trained model has "higher test accuracy and lower losses"', '4.1, Table 1', 'all four numbers', better(1, 'pre-trained', 'self-defined')),
-        Check('augmentation improves accuracy, if minimally', '4.2, Table 2', 'superclass goes down, subclass up', better(2, 'with', 'without', ['accuracy'])),
-        Check('augmentation brings "a notable decrease in loss"', '4.2, Table 2', 'both losses', better(2, 'with', 'without', ['loss'])),
-        Check('"ViT does not outperform ResNet50"', '4.4, Table 4', f'by accuracy it does not; by superclass loss it does, {vit[1]:.4f} against {resnet[1]:.4f}',
+        Check('"the test dataset is twice larger"', '4.2',
+              f"{PROSE['test_images']:,} / {PROSE['train_images']:,} = {ratio:.2f}", round(ratio, 1)==2),
+        Check('the pre-trained model has "higher test accuracy and lower losses"', '4.1, Table 1', 'all four numbers',
+              better(1, 'pre-trained', 'self-defined')),
+        Check('augmentation improves accuracy, if minimally', '4.2, Table 2', 'superclass goes down, subclass up',
+              better(2, 'with', 'without', ['accuracy'])),
+        Check('augmentation brings "a notable decrease in loss"', '4.2, Table 2', 'both losses',
+              better(2, 'with', 'without', ['loss'])),
+        Check('"ViT does not outperform ResNet50"', '4.4, Table 4',
+              f'by accuracy it does not; by superclass loss it does, {vit[1]:.4f} against {resnet[1]:.4f}',
               vit[0]<=resnet[0] and vit[1]>=resnet[1])]
 
 # %% ../nbs/55_close_reading.ipynb #b373deaf
@@ -111,7 +123,8 @@ def possible_counts(
     "Counts whose share of `images` rounds to `accuracy`"
     near = int(check_share('accuracy', accuracy)*images)
     span = int(images*10.**-digits)+2
-    return [k for k in range(max(0, near-span), min(images, near+span)+1) if round(k/images, digits)==round(accuracy, digits)]
+    return [k for k in range(max(0, near-span), min(images, near+span)+1) if round(k/images, digits)==round(accuracy,
+        digits)]
 
 def check_share(name:str, value:float) -> float:
     "`value` itself if it is a share, from 0 to 1"
@@ -134,19 +147,23 @@ def two_proportions(
     return float(z), float(2*norm.sf(abs(z)))
 
 # %% ../nbs/55_close_reading.ipynb #1a3f8383
-COMPARISONS = [(1,'pre-trained','self-defined'), (2,'with','without'), (3,'0.5','0.2'), (3,'0.8','0.5'), (4,'ViT','ResNet50')]
+COMPARISONS = [(1,'pre-trained','self-defined'), (2,'with','without'), (3,'0.5','0.2'), (3,'0.8','0.5'),
+               (4,'ViT','ResNet50')]
 
 def noise_table() -> Table:
     "The paper's comparisons of accuracies: which exceed the noise of its test images"
     n,rows = PROSE['test_images'],[]
-    pairs = [(f'Table {k}', f'{a} against {b}', t, printed(k,a,t), printed(k,b,t), n) for k,a,b in COMPARISONS for t in TARGETS]
-    pairs += [('4.2, Table 2', 'swap against with', t, PROSE['swap'][t], printed(2,'with',t), PROSE['train_images']) for t in TARGETS]
+    pairs = [(f'Table {k}', f'{a} against {b}', t, printed(k,a,t), printed(k,b,t), n) for k,a,
+             b in COMPARISONS for t in TARGETS]
+    pairs += [('4.2, Table 2', 'swap against with', t, PROSE['swap'][t], printed(2,'with',t), PROSE['train_images'])
+              for t in TARGETS]
     for where,what,target,a,b,n_a in pairs:
         z,p = two_proportions(a, b, n_a, n)
         rows.append((where, what, target, f'{100*(a-b):+.2f}', f'{z:+.1f}',
                      f'{p:.2f}' if p>=.01 else 'below .01', 'yes' if p<.05 else '**no**'))
     columns = ['where','comparison','target','points','z','p','beyond noise?']
-    caption = f'Differences of accuracy in percentage points, two-proportion test, {n:,} test images, taken as independent samples.'
+    caption = (f'Differences of accuracy in percentage points, two-proportion test, {n:,} test images, '
+               'taken as independent samples.')
     return Table(pd.DataFrame(rows, columns=columns), caption, 'lllrrrl')
 
 # %% ../nbs/55_close_reading.ipynb #12f0e612
@@ -167,9 +184,11 @@ def guessing_table() -> Table:
             reading = 'above' if low>1/c else '**below**' if high<1/c else 'not told apart'
             guess = f'{np.log(c):.2f} ({np.log(c+1):.2f})'
             rows.append((name, t, f'{a:.4f}', f'{low:.4f} to {high:.4f}', f'{1/c:.4f}', reading,
-                         *(('','','') if np.isnan(loss) else (f'{loss:.2f}', guess, '**above**' if loss>np.log(c+1) else 'below'))))
+                         *(('','','') if np.isnan(loss) else (f'{loss:.2f}', guess, '**above**' if loss>np.log(c+1)
+                             else 'below'))))
     columns = ['setting','target','accuracy','95% interval','guess','accuracy is','loss','guess (with novel)','loss is']
-    caption = 'Accuracy with its Wilson interval, and loss in nats, beside guessing uniformly among the known classes (losses also with one more, novel).'
+    caption = ('Accuracy with its Wilson interval, and loss in nats, against guessing uniformly among the known '
+               'classes (losses also with one more, novel).')
     return Table(pd.DataFrame(rows, columns=columns), caption, 'llrlrlrrl')
 
 # %% ../nbs/55_close_reading.ipynb #b6cac416
@@ -186,9 +205,12 @@ def novel_share(
     novel_accuracy:float=0.,   # Accuracy on the novel ones, 0 for a network that never says novel
 ) -> float:
     "The share of novel images that makes an accuracy of the accuracies on known and novel images"
-    for name,value in (('observed',observed), ('known_accuracy',known_accuracy), ('novel_accuracy',novel_accuracy)): check_share(name, value)
-    if known_accuracy==novel_accuracy or not min(known_accuracy,novel_accuracy)<=observed<=max(known_accuracy,novel_accuracy):
-        raise InputError(f'observed {observed!r}: expected an accuracy between novel_accuracy {novel_accuracy!r} and known_accuracy {known_accuracy!r}, which differ')
+    for name,value in (('observed',observed), ('known_accuracy',known_accuracy), ('novel_accuracy',novel_accuracy)):
+        check_share(name, value)
+    if known_accuracy==novel_accuracy or not min(known_accuracy,novel_accuracy)<=observed<=max(known_accuracy,
+        novel_accuracy):
+        raise InputError(f'observed {observed!r}: expected an accuracy between novel_accuracy {novel_accuracy!r} and '
+                         f'known_accuracy {known_accuracy!r}, which differ')
     return (known_accuracy-observed)/(known_accuracy-novel_accuracy)
 
 # %% ../nbs/55_close_reading.ipynb #7e8273f4
@@ -201,8 +223,10 @@ def shares_table(
         known = {'perfect':1., 'as the swap':PROSE['swap'][t], 'as ours':ours[t]}
         for name,(n,s) in settings_once().items():
             observed = printed(n,s,t)
-            rows.append({'target':t, 'setting':name, 'accuracy':f'{observed:.4f}', **{f'q if {k}':f'{novel_share(observed, a):.2f}' for k,a in known.items()}})
-    caption = ('Share q of novel test images that would explain an accuracy, if the network were on known classes perfect, or as right as the swap ({}), '
+            rows.append({'target':t, 'setting':name, 'accuracy':f'{observed:.4f}',
+                         **{f'q if {k}':f'{novel_share(observed, a):.2f}' for k,a in known.items()}})
+    caption = ('Share q of novel test images that would explain an accuracy, if the network were on known classes '
+               'perfect, or as right as the swap ({}), '
                'or as our mean over seeds with dropout 0.2 ({}).')
     both = (' and '.join(f'{v[t]:.{digits}f}' for t in TARGETS) for v,digits in ((PROSE['swap'],4), (ours,3)))
     return Table(pd.DataFrame(rows), caption.format(*both), 'llrrrr')
@@ -224,7 +248,8 @@ def other_report_shares(
     target:str,       # superclass or subclass
 ) -> np.ndarray:      # One share for each model
     "The share of novel test images that each row of `OTHER_REPORT` implies"
-    return np.array([novel_share(*row) for row in OTHER_REPORT[[f'{target} {part}' for part in ('all','seen','unseen')]].values])
+    return np.array([novel_share(*row)
+                     for row in OTHER_REPORT[[f'{target} {part}' for part in ('all','seen','unseen')]].values])
 
 # %% ../nbs/55_close_reading.ipynb #96fa805b
 def near_together(
@@ -248,13 +273,15 @@ def plot_ceiling(
     fig,axes = plt.subplots(1, 2, figsize=(7.5,3.9))
     x = np.linspace(0, 1, 201)[:-1]
     for ax,t,near in zip(axes, TARGETS, (1.02, 1.15)):
-        known = {'perfect on known classes':1., 'ours on known classes':ours[t], "as the paper's swap":PROSE['swap'][t], 'guessing':1/CLASSES[t]}
+        known = {'perfect on known classes':1., 'ours on known classes':ours[t], "as the paper's swap":PROSE['swap'][t],
+                 'guessing':1/CLASSES[t]}
         for (name,a),colour,style in zip(known.items(), ['black',*COLOURS[:3]], ('-','-','--',':')):
             ax.plot(x, [closed_set_ceiling(v, a) for v in x], style, color=colour, label=name)
         ax.plot(0, PROSE['swap'][t], 'o', color=COLOURS[1], clip_on=False)
         paper = {s: printed(n,s,t) for n,s in settings_once().values()}
         ax.hlines(list(paper.values()), 0, 1, color='grey', lw=.8, label="the paper's tables")
-        for y,name in near_together(paper, near): ax.text(1.01, y, {'0.5':'dropout 0.5', '0.8':'dropout 0.8'}.get(name, name), va='center', fontsize=6.5)
+        for y,name in near_together(paper, near):
+            ax.text(1.01, y, {'0.5':'dropout 0.5', '0.8':'dropout 0.8'}.get(name, name), va='center', fontsize=6.5)
         ax.axvspan(q[t]-.005, q[t]+.005, color=COLOURS[3], alpha=.5, lw=0, label='novel in another report')
         ax.set(xlabel=f'share of novel test images, {t}', ylabel=f'{t} accuracy on all test images', xlim=(0,1))
     axes[0].set(ylim=(0,1.02))
@@ -272,35 +299,52 @@ def explanations_table(
     alike = [printed(n,s,'superclass') for n,s in ((1,'pre-trained'), (2,'without'), (3,'0.5'), (4,'ViT'))]
     needed = novel_share(printed(1,'pre-trained','subclass'), ours['subclass'])
     rows = [
-        ('novel test images, a head that never says novel', 'one ceiling for all networks; the swap, tested without novel images, above it; high losses; subclasses hit harder',
-         f"{len(alike)} networks within {100*np.ptp(alike):.1f} points on superclasses, the swap {100*(PROSE['swap']['superclass']-max(alike)):.0f} above: fits. "
+        ('novel test images, a head that never says novel',
+         'one ceiling for all networks; the swap, tested without novel images, above it; high losses; subclasses hit '
+         'harder',
+         f"{len(alike)} networks within {100*np.ptp(alike):.1f} points on superclasses, the swap "
+         f"{100*(PROSE['swap']['superclass']-max(alike)):.0f} above: fits. "
          f"Subclasses would need q = {needed:.2f} at our accuracy, another report has {q['subclass']:.2f}: not alone"),
-        ('weak training: few epochs, small images, a recipe that does not suit', 'low on both targets, and different from network to network',
-         f"fits subclasses and dropout 0.8; does not say why networks so different agree on superclasses, nor why ours reach {ours['superclass']:.2f}"),
-        ('scores of a validation set instead of the test set', 'no novel images, hence no ceiling; as good as the swap; fewer images, more noise', 'does not fit: the swap is far above'),
-        ('one class named for every image', "accuracy is that class's share, the same for all networks", 'does not fit the superclasses, which differ by more than noise for dropout 0.8 and self-defined'),
-        ('class numbers mixed up between training and test', 'subclasses at or below chance for all networks, superclasses at random', "could give ViT's subclass accuracy; ResNet50's, above chance, speak against it")]
+        ('weak training: few epochs, small images, a recipe that does not suit',
+         'low on both targets, and different from network to network',
+         f"fits subclasses and dropout 0.8; does not say why networks so different agree on superclasses, nor why "
+         f"ours reach {ours['superclass']:.2f}"),
+        ('scores of a validation set instead of the test set',
+         'no novel images, hence no ceiling; as good as the swap; fewer images, more noise', 'does not fit: the swap '
+                                                                                             'is far above'),
+        ('one class named for every image', "accuracy is that class's share, the same for all networks",
+         'does not fit the superclasses, which differ by more than noise for dropout 0.8 and self-defined'),
+        ('class numbers mixed up between training and test',
+         'subclasses at or below chance for all networks, superclasses at random', "could give ViT's subclass "
+                                                                                   "accuracy; ResNet50's, above "
+                                                                                   "chance, speak against it")]
     caption = 'Candidates for why superclass accuracies are near one half and subclass accuracies near zero.'
     return Table(pd.DataFrame(rows, columns=['explanation','would expect',"in the paper's numbers"]), caption, 'lll')
 
 # %% ../nbs/55_close_reading.ipynb #a626983b
 REFERENCES = pd.DataFrame([    # cited in the text with, listed as, appeared as; '' for not there
-    ('He et al., Deep residual learning',            '2015', 'CVPR 2016',    'CVPR 2016',               'first arXiv 2015'),
-    ('Dosovitskiy et al., An image is worth',        '2020', 'CVPR 2021',    'ICLR 2021',               'first arXiv 2020'),
+    ('He et al., Deep residual learning',            '2015', 'CVPR 2016',    'CVPR 2016',
+     'first arXiv 2015'),
+    ('Dosovitskiy et al., An image is worth',        '2020', 'CVPR 2021',    'ICLR 2021',
+     'first arXiv 2020'),
     ('Vaswani et al., Attention is all you need',    '2017', '',             'NeurIPS 2017',            ''),
     ('Wang et al., Learning deep transformers',      '2019', 'ACL 2019',     'ACL 2019',                ''),
     ('Baevski and Auli, Adaptive inputs',            '2019', 'ICLR 2019',    'ICLR 2019',               ''),
-    ('Zhuang et al., Transfer learning survey',      '',     'NeurIPS 2019', 'Proceedings of the IEEE 2021', 'first arXiv 2019'),
+    ('Zhuang et al., Transfer learning survey',      '',     'NeurIPS 2019', 'Proceedings of the IEEE 2021',
+     'first arXiv 2019'),
     ('Perez and Wang, Data augmentation',            '2017', 'NeurIPS 2019', 'arXiv 2017',              ''),
     ('Hinton et al., Preventing co-adaptation',      '2014', 'ICML-13 2014', 'arXiv 2012',
      'the dropout paper of 2014 is Srivastava et al., JMLR; the listed pages are those of DropConnect, ICML 2013'),
-    ('Keys, Cubic convolution',                      '1981', 'NeurIPS 1981', 'IEEE TASSP 1981',         'its own DOI says TASSP; the first NeurIPS was held in 1987')],
+    ('Keys, Cubic convolution',                      '1981', 'NeurIPS 1981', 'IEEE TASSP 1981',
+     'its own DOI says TASSP; the first NeurIPS was held in 1987')],
     columns=['reference','text','list','appeared','note'])
 
+# %% ../nbs/55_close_reading.ipynb #7844176b
 def references_table() -> Table:
     "The paper's references: do text, list and publication agree?"
     frame = REFERENCES.copy()
-    frame['text = list?'] = ['not in the list' if not l else 'not in the text' if not t else 'yes' if l.endswith(t) else '**no**' for t,l in zip(frame.text, frame.list)]
+    frame['text = list?'] = ['not in the list' if not l else 'not in the text' if not t else 'yes' if l.endswith(t)
+                             else '**no**' for t,l in zip(frame.text, frame.list)]
     frame['list is right?'] = ['' if not l else 'yes' if l==a else '**no**' for l,a in zip(frame.list, frame.appeared)]
     columns = ['reference','text','list','text = list?','list is right?','appeared','note']
     return Table(frame[columns], 'References as cited in the text, as listed, and as they appeared.', 'lllllll')
@@ -313,33 +357,44 @@ GAPS = [    # choice, paper says, we assume
     ('learning rate', 'not given', f'{_keras.lr:g}, constant'),
     ('batch size', 'not given', f'{_base.batch_size}, the default of Keras'),
     ('image size', '"small low resolution images"', f'{_base.resolution} px'),
-    ('upsampled size', '"bicubic interpolation", to what size is not said', f'{find_profile("paper").upsampled} px where the experiment is about it; else the network sees {_base.image_size} px'),
+    ('upsampled size', '"bicubic interpolation", to what size is not said',
+     f'{find_profile("paper").upsampled} px where the experiment is about it; else the network sees '
+     f'{_base.image_size} px'),
     ('normalisation of images', 'not given', "ImageNet's mean and standard deviation"),
-    ('self-defined ResNet-50', '"We self define a ResNet50 model"', f'the architecture of He et al. (stem of {_base.width} channels), from random weights'),
+    ('self-defined ResNet-50', '"We self define a ResNet50 model"',
+     f'the architecture of He et al. (stem of {_base.width} channels), from random weights'),
     ('pre-trained weights', '"the pre-defined ResNet50 model from Keras", whose weights are of ImageNet',
-     "pre-trained on CIFAR-100 (profile paper) or on other fractals (quick), since no network is assumed; ImageNet's with --weights imagenet"),
+     "pre-trained on CIFAR-100 (profile paper) or on other fractals (quick), since no network is assumed; ImageNet's "
+     "with --weights imagenet"),
     ('weights that are fine-tuned', 'not given', 'all of them; the classifier alone is a column of its own'),
     ('network of section 4.3', '"subsequently" the pre-trained one', 'the pre-trained one; one from scratch as well'),
-    ('batch normalization', 'named in the abstract, no experiment', "ResNet-50's own; PyTorch's, whose running statistics forget faster than Keras'"),
+    ('batch normalization', 'named in the abstract, no experiment',
+     "ResNet-50's own; PyTorch's, whose running statistics forget faster than Keras'"),
     ('place of dropout', 'a rate', 'one dropout of that rate, before the classifier')]
 
 # %% ../nbs/55_close_reading.ipynb #5c7964e9
 GAPS += [
     ('strength of augmentation', '"rotation, shift, sheer, zoom and flip"',
-     'one composed affine warp: rotation up to 20 degrees, shift up to 10%, shear up to 10 degrees, zoom up to 20%, flip half of the time'),
+     'one composed affine warp: rotation up to 20 degrees, shift up to 10%, shear up to 10 degrees, zoom up to 20%, '
+     'flip half of the time'),
     ('augmentation in 4.3', 'not said', "none: Table 3's numbers for 0.2 are those of the run without it"),
     ('size of the ViT', 'not given', f"ViT-Ti: {_vit['depth']} layers of width {_vit['dim']}, {_vit['heads']} heads"),
     ('patch size', '"the number of patches are tunable"', f'{PATCH} px, {(_base.image_size//PATCH)**2} patches'),
     ('weights of the ViT', 'not said', 'from scratch'),
     ('form of GELU', 'the approximation with tanh', 'exact, as in timm; tanh on request'),
-    ('networks of Table 4', '"augmented training dataset and the dropout rate at 0.5"; the ResNet losses are of another run',
-     'both with augmentation and dropout 0.5; ResNet-50 pre-trained, as the text says, and from scratch, as the ViT is'),
-    ('epochs of Table 4', f"{PROSE['epochs']['superclass']} and {PROSE['epochs']['subclass']} in 4.1, {PROSE['curve_epochs']} in Figure 3",
-     ', '.join(f"{find_profile('paper').epochs[t]} ({t})" for t in TARGETS)+f"; {PROSE['curve_epochs']} for the curves only"),
+    ('networks of Table 4', '"augmented training dataset and the dropout rate at 0.5"; the ResNet losses are of '
+                            'another run',
+     'both with augmentation and dropout 0.5; ResNet-50 pre-trained, as the text says, and from scratch, as ViT is'),
+    ('epochs of Table 4', f"{PROSE['epochs']['superclass']} and {PROSE['epochs']['subclass']} in 4.1, "
+                          f"{PROSE['curve_epochs']} in Figure 3",
+     ', '.join(f"{find_profile('paper').epochs[t]} ({t})"
+               for t in TARGETS)+f"; {PROSE['curve_epochs']} for the curves only"),
     ('early stopping', 'epochs chosen "to address potential overfitting"', 'none: the last epoch is tested'),
-    ('validation set', 'in Figure 3, not described', 'held out from the labelled images; draws the curves, and nothing is chosen on it'),
+    ('validation set', 'in Figure 3, not described',
+     'held out from the labelled images; draws the curves, and nothing is chosen on it'),
     ('test images', f"{PROSE['test_images']:,}; neither their labels nor novel classes are mentioned",
-     'held out from the labelled images, stratified, '+':'.join(map(str, PARTS.values()))+f" as {', '.join(PARTS)}; nothing novel"),
+     'held out from the labelled images, stratified, '+':'.join(map(str,
+         PARTS.values()))+f" as {', '.join(PARTS)}; nothing novel"),
     ('swap', 'trained on test, tested on train', 'the two parts exchanged, validation as before'),
     ('repetitions', 'one run each', "three seeds on one split, then six with a split each")]
 
@@ -352,7 +407,8 @@ def gaps_table(
     unknown = set(got)-{choice for choice,_,_ in GAPS}
     if unknown: raise InputError(f"choice {min(unknown)!r}: expected one of {', '.join(choice for choice,_,_ in GAPS)}")
     rows = [(choice, says, assume, got.get(choice, '')) for choice,says,assume in GAPS]
-    return Table(pd.DataFrame(rows, columns=['choice','paper says','we assume','we got']), 'Choices that the paper leaves open.', 'llll')
+    return Table(pd.DataFrame(rows, columns=['choice','paper says','we assume','we got']),
+                 'Choices that the paper leaves open.', 'llll')
 
 # %% ../nbs/55_close_reading.ipynb #e1b322fc
 TRIED = {    # choice -> experiment, setting, the one it is compared with
@@ -372,6 +428,7 @@ def what_we_got(
     made,got = {m: samples(list(everything.values()), m) for m in METRICS},{}
     for choice,(experiment,a,b) in TRIED.items():
         found = {t: judge_part(Comparison(experiment, a, 'same', b, t, 'accuracy'), runs, made) for t in TARGETS}
-        words = ', '.join(f"{t} {in_units('accuracy', v.effect[0])} ({in_units('accuracy', *v.effect[1:])}; runs: {v.n[0]} and {v.n[1]})" for t,v in found.items() if v and np.isfinite(v.effect[1]))
+        words = ', '.join(f"{t} {in_units('accuracy', v.effect[0])} ({in_units('accuracy', *v.effect[1:])}; runs: "
+                          f"{v.n[0]} and {v.n[1]})" for t,v in found.items() if v and np.isfinite(v.effect[1]))
         got[choice] = f'{a} against {b}: {words}' if words else 'not run yet'
     return got

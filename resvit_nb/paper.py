@@ -17,7 +17,8 @@ ROWS = pd.MultiIndex.from_product([TARGETS, ('accuracy','loss')], names=['target
 nan = float('nan')
 
 PAPER = {
-    1: ('Transfer learning', {'self-defined':(.4651, 3.6300, .0246, 6.4955), 'pre-trained':(.5007, 1.6871, .0455, 5.5932)}),
+    1: ('Transfer learning', {'self-defined':(.4651, 3.6300, .0246, 6.4955),
+                              'pre-trained':(.5007, 1.6871, .0455, 5.5932)}),
     2: ('Data augmentation', {'without':(.5025, 4.4438, .0407, 9.0367), 'with':(.5007, 1.6871, .0455, 5.5932)}),
     3: ('Dropout', {'0.2':(.5025, nan, .0407, nan), '0.5':(.4991, nan, .0410, nan), '0.8':(.4184, nan, .0123, nan)}),
     4: ('ViT and ResNet-50', {'ViT':(.4979, 1.4830, .0027, 9.4922), 'ResNet50':(.4991, 1.6871, .0410, 5.5932)})}
@@ -75,7 +76,8 @@ class Level:
     def words(self) -> str: return f'{self.target} accuracy: {self.setting} about {self.value:.2f}'
 
 # %% ../nbs/50_paper.ipynb #e31c4d6b
-SHAPES = {'falls':'falls in the second half', 'rises':'rises in the second half', 'spike':'has a spike after its minimum',
+SHAPES = {'falls':'falls in the second half', 'rises':'rises in the second half',
+          'spike':'has a spike after its minimum',
           'early minimum':'has its minimum between a tenth and three tenths of the way'}
 
 @dataclass(frozen=True)
@@ -123,11 +125,13 @@ def compared(experiment:str, a:str, b:str, paper:int=None, accuracy:str=None, lo
 # %% ../nbs/50_paper.ipynb #6c253c2c
 def dropout_parts(start:str='', paper:int=None) -> tuple:
     "What claim 4 is made of, for networks that begin in the same way"
-    return compared('dropout', f'0.5{start}', f'0.2{start}', paper, accuracy='same') + compared('dropout', f'0.8{start}', f'0.2{start}', paper, accuracy='lower')
+    return compared('dropout', f'0.5{start}', f'0.2{start}', paper, accuracy='same') + compared('dropout',
+        f'0.8{start}', f'0.2{start}', paper, accuracy='lower')
 
 def vit_behind(a:str, b:str, paper:int=None) -> tuple:
     "What claim 5 is made of, for a ViT and a ResNet-50"
-    return compared('vit', a, b, paper, accuracy='not higher', targets=['superclass']) + compared('vit', a, b, paper, accuracy='lower', targets=['subclass'])
+    return compared('vit', a, b, paper, accuracy='not higher', targets=['superclass']) + compared('vit', a, b, paper,
+        accuracy='lower', targets=['subclass'])
 
 # %% ../nbs/50_paper.ipynb #b0fbbe09
 CLAIMS = [
@@ -141,16 +145,22 @@ CLAIMS = [
           dropout_parts(paper=3)),
     Claim('5', 'ViT does not beat ResNet-50; on subclasses it is far behind', '4.4', '04_vit',
           vit_behind('ViT', 'ResNet50', 4)),
-    Claim('6', "Over 100 epochs ResNet-50's losses keep falling; ViT's validation loss has its minimum near epoch 20, spikes, and rises after 50", '4.4, Figure 3', '05_curves',
-          tuple(Curve(s, t, c, shape) for t in TARGETS for s,c,shape in (('ResNet50','train_loss','falls'), ('ResNet50','valid_loss','falls'),
+    Claim('6', "Over 100 epochs ResNet-50's losses keep falling; ViT's validation loss has its minimum near epoch "
+               "20, spikes, and rises after 50", '4.4, Figure 3', '05_curves',
+          tuple(Curve(s, t, c, shape) for t in TARGETS for s,c,
+                shape in (('ResNet50','train_loss','falls'), ('ResNet50','valid_loss','falls'),
                 ('ViT','valid_loss','early minimum'), ('ViT','valid_loss','spike'), ('ViT','valid_loss','rises')))),
     Claim('7', 'Bicubic upsampling helps ViT and costs much more time', '4.4', '04_vit',
-          compared('vit', 'ViT, upsampled', 'ViT', 4, accuracy='higher', loss='lower') + tuple(Slower('vit', 'ViT, upsampled', 'ViT', t) for t in TARGETS)),
-    Claim('8', 'Both reach about 50% on superclasses', '4.4, 5', '04_vit', tuple(Level('vit', s, 'superclass', .5, paper=4) for s in ('ViT','ResNet50')))]
+          compared('vit', 'ViT, upsampled', 'ViT', 4, accuracy='higher',
+                   loss='lower') + tuple(Slower('vit', 'ViT, upsampled', 'ViT', t) for t in TARGETS)),
+    Claim('8', 'Both reach about 50% on superclasses', '4.4, 5', '04_vit',
+          tuple(Level('vit', s, 'superclass', .5, paper=4) for s in ('ViT','ResNet50')))]
 
 # %% ../nbs/50_paper.ipynb #2bd3f8d3
 QUESTIONS = [
-    Claim('5a', 'The same, if ResNet-50 starts from scratch as the ViT does', 'ours', '04_vit', vit_behind('ViT', 'ResNet50, from scratch')),
-    Claim('5b', 'The same, with the recipe one-cycle', 'ours', '04_vit', vit_behind('ViT, one-cycle', 'ResNet50, from scratch, one-cycle')),
+    Claim('5a', 'The same, if ResNet-50 starts from scratch as the ViT does', 'ours', '04_vit',
+          vit_behind('ViT', 'ResNet50, from scratch')),
+    Claim('5b', 'The same, with the recipe one-cycle', 'ours', '04_vit',
+          vit_behind('ViT, one-cycle', 'ResNet50, from scratch, one-cycle')),
     Claim('4a', 'Dropout as in claim 4, if ResNet-50 starts from scratch', 'ours', '03_dropout',
           dropout_parts(', from scratch'))]

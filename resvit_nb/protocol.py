@@ -68,16 +68,18 @@ class Plan:
 def at_resolution(profile:Profile, resolution:int) -> Profile:
     "The profile with images reduced to `resolution`; the network's input does not become smaller"
     size = max(profile.base.image_size, resolution)
-    return replace(profile, base=replace(profile.base, resolution=resolution, image_size=size), upsampled=profile.upsampled*size//profile.base.image_size)
+    return replace(profile, base=replace(profile.base, resolution=resolution, image_size=size),
+                   upsampled=profile.upsampled*size//profile.base.image_size)
 
 # %% ../nbs/51_protocol.ipynb #560e6fd0
 WEIGHTS = ('pre-training', 'imagenet')
 
+# %% ../nbs/51_protocol.ipynb #669262ab
 def make_plan(
     experiment:str,              # One of `EXPERIMENTS`
     profile:str='quick',         # Size: smoke, quick or paper
     dataset:str=None,            # cifar100: the public twin of `paper`
-    weights:str='pre-training',  # What "pre-trained" is: this project's own pre-training run, or timm's ImageNet weights (needs a network)
+    weights:str='pre-training',  # What "pre-trained" is: our own pre-training run, or imagenet (timm's)
     resolution:int=None,         # Native size of the images, in pixels [the profile's]
     seeds:int=None,              # Repetitions of every run [the profile's, or the stage's]
     stage:int=None,              # 1 or 2, of profile paper: whose seeds and splits [seeds from 0, one split]
@@ -87,12 +89,16 @@ def make_plan(
     size = find_profile(profile, dataset)
     numbers = seed_numbers(seeds, stage, profile, size.seeds)
     if check_one_of('weights', weights, WEIGHTS)=='imagenet' and size.base.width!=RunConfig.width:
-        raise InputError(f'weights imagenet: the ResNet-50 of profile {profile} has width {size.base.width}, not {RunConfig.width}: expected profile paper')
+        raise InputError(f'weights imagenet: the ResNet-50 of profile {profile} has width {size.base.width}, not '
+                         f'{RunConfig.width}: expected profile paper')
     if resolution is not None: size = at_resolution(size, resolution)
     start = 'imagenet' if weights=='imagenet' else run_id(size.pretraining)
-    configs = {name: [fill_in(size, target, changes, start, seed, seed if stage==2 else 0) for target in TARGETS for seed in numbers] for name,changes in settings.items()}
-    before = [size.pretraining] if any(c.weights==start for cs in configs.values() for c in cs) and weights!='imagenet' else []
-    title = ', '.join([profile, *(x for x in (dataset, weights if weights!='pre-training' else None, f'{resolution} px' if resolution else None) if x)])
+    configs = {name: [fill_in(size, target, changes, start, seed, seed if stage==2 else 0) for target in TARGETS
+                      for seed in numbers] for name,changes in settings.items()}
+    before = [size.pretraining] if any(c.weights==start for cs in configs.values()
+                                       for c in cs) and weights!='imagenet' else []
+    title = ', '.join([profile, *(x for x in (dataset, weights if weights!='pre-training' else None,
+                                              f'{resolution} px' if resolution else None) if x)])
     return Plan(experiment, title, size, configs, before)
 
 # %% ../nbs/51_protocol.ipynb #1f352994
@@ -100,11 +106,13 @@ STAGES = {1: range(3), 2: range(3, 9)}    # seeds; in stage 2 each seed has a sp
 
 def seed_numbers(seeds, stage, profile:str, usual:int) -> list:
     "Which seeds: the first `seeds` of a stage, or from 0; `InputError` for what is not there"
-    if seeds is not None and (type(seeds) is not int or seeds<1): raise InputError(f'seeds {seeds!r}: expected at least 1')
+    if seeds is not None and (type(seeds) is not int or seeds<1):
+        raise InputError(f'seeds {seeds!r}: expected at least 1')
     if stage is None: return list(range(seeds or usual))
     if stage not in STAGES: raise InputError(f'stage {stage!r}: expected one of {", ".join(map(str, STAGES))}')
     if profile!='paper': raise InputError(f'stage {stage}: profile {profile} has no stages: expected profile paper')
-    if seeds and seeds>len(STAGES[stage]): raise InputError(f'seeds {seeds}: expected at most the {len(STAGES[stage])} of stage {stage}')
+    if seeds and seeds>len(STAGES[stage]):
+        raise InputError(f'seeds {seeds}: expected at most the {len(STAGES[stage])} of stage {stage}')
     return list(STAGES[stage])[:seeds]
 
 def fill_in(size:Profile, target:str, changes:dict, start:str, seed:int, split_seed:int=0) -> RunConfig:
@@ -124,7 +132,8 @@ def folders(plan:Plan, data_dir=None, pretrain_dir=None) -> dict:
 
 def can_train_with(config:RunConfig, before:list, results, dirs) -> bool:
     "Whether the images of this run are there, and those of the pre-training that it begins with"
-    return can_train(config, results, dirs) and all(can_train(b, results, dirs) or stored(b, results) for b in before if run_id(b)==config.weights)
+    return can_train(config, results, dirs) and all(can_train(b, results, dirs) or stored(b, results) for b in before
+                                                    if run_id(b)==config.weights)
 
 # %% ../nbs/51_protocol.ipynb #ee5e07f7
 def train_missing(
@@ -144,20 +153,27 @@ def train_missing(
     if possible: run_all(before, results, dirs, n_jobs, True, cluster)
     run_all(possible, results, dirs, n_jobs, cluster=cluster)
     left = len(missing)-len(possible)
-    if left: print(f'{left} of {len(configs)} runs have no record in {results} and no images to train on: give data_dir and pretrain_dir to train them')
+    if left:
+        print(f'{left} of {len(configs)} runs have no record in {results} and no images to train on: give data_dir '
+              f'and pretrain_dir to train them')
 
+# %% ../nbs/51_protocol.ipynb #101d0ca9
 def carry_out(plan:Plan, results:str|Path, data_dir:str=None, pretrain_dir:str=None, n_jobs:int=None) -> dict:
     "Setting's name -> its `Record`s, as far as they can be had; options as for `train_missing`"
     train_missing([plan], results, data_dir, pretrain_dir, n_jobs)
     dirs = folders(plan, data_dir, pretrain_dir)
-    return {name: run_all([c for c in configs if stored(c, results)], results, dirs) for name,configs in plan.settings.items()}
+    return {name: run_all([c for c in configs if stored(c, results)], results, dirs) for name,
+            configs in plan.settings.items()}
 
 # %% ../nbs/51_protocol.ipynb #e408623f
-DECISIVE = (('augmentation','with'), ('augmentation','without'), ('augmentation','swapped'), ('dropout','0.5'), ('dropout','0.8'), ('vit','ViT'), ('vit','ResNet50'),
+DECISIVE = (('augmentation','with'), ('augmentation','without'), ('augmentation','swapped'), ('dropout','0.5'),
+            ('dropout','0.8'), ('vit','ViT'), ('vit','ResNet50'),
             ('vit','ResNet50, from scratch'), ('transfer','self-defined'))    # (experiment, setting)
 CURVES = (('curves','ViT'), ('curves','ResNet50'))
-FAIRER = (('dropout','0.2, from scratch'), ('dropout','0.5, from scratch'), ('dropout','0.8, from scratch'), ('vit','ViT, one-cycle'), ('vit','ResNet50, from scratch, one-cycle'))
-SWEPT = (('vit','ViT'), ('vit','ResNet50, from scratch'), ('vit','ViT, one-cycle'), ('vit','ResNet50, from scratch, one-cycle'))
+FAIRER = (('dropout','0.2, from scratch'), ('dropout','0.5, from scratch'), ('dropout','0.8, from scratch'),
+          ('vit','ViT, one-cycle'), ('vit','ResNet50, from scratch, one-cycle'))
+SWEPT = (('vit','ViT'), ('vit','ResNet50, from scratch'), ('vit','ViT, one-cycle'),
+         ('vit','ResNet50, from scratch, one-cycle'))
 
 @dataclass(frozen=True)
 class Step:
@@ -184,12 +200,14 @@ def step_runs(
     step = CAMPAIGN[check_one_of('step', name, CAMPAIGN)]
     configs = []
     for resolution in step.resolutions:
-        plans = {e: make_plan(e, 'paper', step.dataset, resolution=resolution, seeds=step.seeds, stage=2) for e,_ in step.settings}
+        plans = {e: make_plan(e, 'paper', step.dataset, resolution=resolution, seeds=step.seeds, stage=2) for e,
+                 _ in step.settings}
         configs += [c for e,setting in step.settings for c in plans[e].settings[setting]]
     return sorted(dict.fromkeys(configs), key=lambda c: c.seed)    # stable: the order of settings stays
 
 # %% ../nbs/51_protocol.ipynb #29b4f092
-PROTOCOL_COMMITS = ('05f4ae03ab8d347e1786063be4e1e48bb541fc6a',)    # of stage 2; a second one would be a deviation, and said to be one
+# of stage 2; a second one would be a deviation, and said to be one
+PROTOCOL_COMMITS = ('05f4ae03ab8d347e1786063be4e1e48bb541fc6a',)
 
 def is_stage2(config:RunConfig) -> bool:
     "Whether a run belongs to stage 2: a seed of its own, and its own split with it"
@@ -201,8 +219,11 @@ def check_protocol(record:Record, commits:tuple=None) -> Record:
     if not is_stage2(record.config): return record
     code = record.code or {}
     if commits and code.get('commit') not in commits:
-        raise InputError(f"record {record.run_id}: trained by commit {code.get('commit', 'unknown')[:10]}: expected the protocol's, {', '.join(c[:10] for c in commits)}")
-    if not code.get('clean'): raise InputError(f'record {record.run_id}: trained by a copy of the code that was changed since its commit: expected a clean one')
+        raise InputError(f"record {record.run_id}: trained by commit {code.get('commit', 'unknown')[:10]}: expected "
+                         f"the protocol's, {', '.join(c[:10] for c in commits)}")
+    if not code.get('clean'):
+        raise InputError(f'record {record.run_id}: trained by a copy of the code that was changed since its commit: '
+                         f'expected a clean one')
     return record
 
 # %% ../nbs/51_protocol.ipynb #4189ee98
@@ -212,32 +233,39 @@ def check_mixture(results:str|Path, configs:list, commit:str):
         if not stored(c, results): continue
         check_protocol(read_record(Path(results)/f'{run_id(c)}.json'), (commit,))
 
+# %% ../nbs/51_protocol.ipynb #a11a328f
 @console_script
 def resvit_campaign(
     results:str='results',   # Folder of records
     steps:str='abcdef',      # Steps of stage 2, in the order in which they are made
     data_dir:str=None,       # Folder of the course's images
-    cifar_dir:str=None,      # Folder or archive of CIFAR-100's training half: the twin, and the pre-training of the course's networks
+    cifar_dir:str=None,      # Folder or archive of CIFAR-100's training half: the twin, and the pre-training
     limit:int=None,          # Stop after so many trainings [none]
 ):
     "Train the runs of stage 2 that have no record yet, one after the other, in the order of the protocol"
     configs = [c for name in steps for c in step_runs(name)]
     source = source_commit()
-    if not source.get('clean'): raise InputError('the code was changed since its last commit, or is under no version control: expected a clean copy of the frozen commit')
-    if PROTOCOL_COMMITS and source['commit'] not in PROTOCOL_COMMITS: raise InputError(f"commit {source['commit'][:10]}: expected the protocol's, {PROTOCOL_COMMITS[-1][:10]}")
+    if not source.get('clean'):
+        raise InputError('the code was changed since its last commit, or is under no version control: expected a '
+                         'clean copy of the frozen commit')
+    if PROTOCOL_COMMITS and source['commit'] not in PROTOCOL_COMMITS:
+        raise InputError(f"commit {source['commit'][:10]}: expected the protocol's, {PROTOCOL_COMMITS[-1][:10]}")
     check_mixture(results, configs, source['commit'])
     dirs = {k:str(v) for k,v in dict(bird_dog_reptile=data_dir, cifar100=cifar_dir).items() if v}
     missing = [c for c in dict.fromkeys(configs) if not stored(c, results) and c.data in dirs]
     for i,c in enumerate(missing[:limit], 1):
         pretrain(c, results, dirs)
         r = run(c, results, dirs, brief(c))
-        print(f"{i}/{len(missing)} {r.run_id} ({brief(c)}): accuracy {r.test['accuracy']:.3f}, loss {r.test['loss']:.3f}, {r.seconds:.0f} s", flush=True)
+        print(f"{i}/{len(missing)} {r.run_id} ({brief(c)}): accuracy {r.test['accuracy']:.3f}, loss "
+              f"{r.test['loss']:.3f}, {r.seconds:.0f} s", flush=True)
 
+# %% ../nbs/51_protocol.ipynb #1e023def
 def pretrain(config:RunConfig, results:str|Path, dirs:dict):
     "Make the pre-training run that a run begins with, unless it has its record"
     for dataset in (None, 'cifar100'):
         before = find_profile('paper', dataset).pretraining
-        if run_id(before)==config.weights and not stored(before, results): run(before, results, dirs, 'pre-training', keep=True)
+        if run_id(before)==config.weights and not stored(before, results):
+            run(before, results, dirs, 'pre-training', keep=True)
 
 # %% ../nbs/51_protocol.ipynb #5791e6f8
 def project_root(start:str|Path='.') -> Path:
@@ -245,7 +273,8 @@ def project_root(start:str|Path='.') -> Path:
     start = Path(start).resolve()
     for folder in (start, *start.parents):
         if (folder/'settings.ini').is_file() and (folder/'nbs/experiments').is_dir(): return folder
-    raise InputError(f'{start}: not inside a copy of the repository: expected settings.ini and nbs/experiments in it or above it')
+    raise InputError(f'{start}: not inside a copy of the repository: expected settings.ini and nbs/experiments in it '
+                     f'or above it')
 
 def results_folder(
     profile:str,             # Name of a profile

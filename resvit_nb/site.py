@@ -22,6 +22,7 @@ from .config import find_profile
 from .records import leftovers, remove
 from .workers import default_jobs
 from .protocol import EXPERIMENTS, make_plan, project_root, results_folder, train_missing
+from .report import FOREST, forest_svg, gather
 
 
 # %% ../nbs/60_site.ipynb #8e079b26
@@ -40,7 +41,9 @@ def find_parameters(
     assigned = {}
     for line in ast.parse(cells[0]).body:
         try: assigned[line.targets[0].id] = ast.literal_eval(line.value)
-        except (AttributeError, ValueError): raise InputError(f'{name}: {ast.unparse(line)!r} in its parameters cell: expected name = plain value') from None
+        except (AttributeError, ValueError):
+            wrong = ast.unparse(line)
+            raise InputError(f'{name}: {wrong!r} in its parameters cell: expected name = plain value') from None
     return assigned
 
 def check_parameters(nb, parameters:dict, name:str):
@@ -58,7 +61,8 @@ def execute(
     "Run a notebook with other parameters, in the current folder"
     nb = nbformat.read(path, 4)
     check_parameters(nb, parameters, path.name)
-    try: done = papermill.execute_notebook(nb, None, parameters, kernel_name='python3', language='python', cwd='.', progress_bar=False, stdout_file=sys.stdout,
+    try: done = papermill.execute_notebook(nb, None, parameters, kernel_name='python3', language='python', cwd='.',
+                                           progress_bar=False, stdout_file=sys.stdout,
                                            coalesce_streams=True, extra_arguments=['--IPKernelApp.log_level=CRITICAL'])
     except papermill.PapermillExecutionError as e:
         if e.ename!='InputError' and not issubclass(getattr(builtins, e.ename, Exception), OSError): raise
@@ -87,7 +91,8 @@ def process(staged:Path):
     "Let nbdev prepare the pages of a staged project, in its `_proc`"
     env = {k:v for k,v in os.environ.items() if k!='IN_TEST'}
     code = f'from nbdev.serve import proc_nbs; proc_nbs(n_workers={os.cpu_count()}, force=True)'
-    subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=staged, env=env, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=staged, env=env, check=True,
+                   stdout=subprocess.DEVNULL)
 
 # %% ../nbs/60_site.ipynb #250e903c
 def rename_pages(proc:Path):
@@ -123,7 +128,8 @@ def render(proc:Path) -> Path:
     command = [quarto, 'render', '--no-cache'] if quarto else [sys.executable, '-m', 'smalldocs.cli', 'render', '.']
     done = subprocess.run(command, cwd=proc, capture_output=True, text=True)
     site = proc/get_config().doc_path.name
-    if done.returncode or not (site/'index.html').exists(): raise RuntimeError(f'{" ".join(command)} failed:\n{done.stdout}{done.stderr}')
+    if done.returncode or not (site/'index.html').exists():
+        raise RuntimeError(f'{" ".join(command)} failed:\n{done.stdout}{done.stderr}')
     if not quarto: make_offline(site)
     return site
 
@@ -154,7 +160,8 @@ def tables(path:Path) -> list:
 def check_request(profile, dataset, data_dir, pretrain_dir, only, known, n_jobs):
     "`InputError` for the first option that cannot be"
     if (data_dir or pretrain_dir) and find_profile(profile, dataset).base.data=='fractals':
-        raise InputError(f'data_dir {data_dir or pretrain_dir}: profile {profile} draws its images: expected no data_dir and no pretrain_dir, or profile paper')
+        raise InputError(f'data_dir {data_dir or pretrain_dir}: profile {profile} draws its images: expected no '
+                         f'data_dir and no pretrain_dir, or profile paper')
     for name,path in (('data_dir',data_dir), ('pretrain_dir',pretrain_dir)):
         if path is not None and not Path(path).exists(): raise InputError(f'{name} {path}: folder or archive missing')
     if only is not None: check_one_of('only', only, known)
@@ -171,8 +178,9 @@ def plans_of(
 # %% ../nbs/60_site.ipynb #0bd9f7a7
 @contextmanager
 def threads_for_kernels():
-    "Threads that each wait for a kernel; when something goes wrong, or on Ctrl-C, which does not reach the kernels, these end too"
-    with ThreadPoolExecutor(default_jobs()) as pool, patch.dict(os.environ, PYTHONWARNINGS='ignore:resource_tracker'):    # who is killed leaves semaphores
+    "Threads that each wait for a kernel; kernels end, too, when something goes wrong and on Ctrl-C"
+    # who is killed leaves semaphores
+    with ThreadPoolExecutor(default_jobs()) as pool, patch.dict(os.environ, PYTHONWARNINGS='ignore:resource_tracker'):
         try: yield pool
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -181,6 +189,7 @@ def threads_for_kernels():
                     if 'ipykernel_launcher' in p.cmdline(): p.kill()
             raise
 
+# %% ../nbs/60_site.ipynb #e0165a1a
 def make_pages(root:Path, chosen:dict, parameters:dict, out:Path):
     "Execute notebooks into `out/notebooks`, several at a time, and print their tables"
     with threads_for_kernels() as pool:
@@ -190,7 +199,8 @@ def make_pages(root:Path, chosen:dict, parameters:dict, out:Path):
             for table in tables(out/'notebooks'/path.name): print(f'\n{table}\n')
     for folder in (out, out/'notebooks'):
         for p in leftovers(folder): remove(p)    # of processes that were killed
-    print('site: nbdev prepares the pages, then', 'Quarto' if shutil.which('quarto') else 'smalldocs', 'renders them', flush=True)
+    print('site: nbdev prepares the pages, then', 'Quarto' if shutil.which('quarto') else 'smalldocs', 'renders them',
+          flush=True)
     build_site(root, out/'notebooks', Path(parameters['results']), out/'site')
     print(f"site: {out/'site/index.html'}")
 
@@ -199,14 +209,14 @@ def make_pages(root:Path, chosen:dict, parameters:dict, out:Path):
 def resvit_reproduce(
     profile:str='quick',         # Size: smoke, quick or paper
     dataset:str=None,            # cifar100: the public twin of the profile paper
-    weights:str='pre-training',  # What "pre-trained" is: pre-training (a run of this project) or imagenet (timm's, needs a network)
+    weights:str='pre-training',  # What "pre-trained" is: pre-training (a run of ours) or imagenet (timm's)
     resolution:int=None,         # Native size of the images in pixels, 8 to 64 [the profile's]
     data_dir:str=None,           # Folder of the images, for the profile paper; without it, stored records only
     pretrain_dir:str=None,       # Folder or archive of the images for pre-training, likewise
     only:str=None,               # Name of a single experiment, such as dropout
     seeds:int=None,              # Repetitions of every run [the profile's]
     n_jobs:int=None,             # Trainings at a time [one a core]
-    cluster:str=None,            # Address of a dask scheduler whose workers train, such as tcp://host:8786 [this machine]
+    cluster:str=None,            # Address of a dask scheduler, such as tcp://host:8786 [this machine]
     out:str=None,                # Folder for executed notebooks and the site [out/PROFILE]
     results:str=None,            # Folder of records [results for paper, else out/PROFILE/results]
 ):
@@ -216,7 +226,8 @@ def resvit_reproduce(
     check_request(profile, dataset, data_dir, pretrain_dir, only, chosen, n_jobs)
     out,results = Path(out or os.path.relpath(root/'out'/profile)),results_folder(profile, results)
     train_missing(plans, results, data_dir, pretrain_dir, n_jobs, cluster)
-    parameters = dict(profile=profile, dataset=dataset, weights=weights, resolution=resolution, seeds=seeds, data_dir=data_dir, pretrain_dir=pretrain_dir, results=str(results), n_jobs=n_jobs)
+    parameters = dict(profile=profile, dataset=dataset, weights=weights, resolution=resolution, seeds=seeds,
+                      data_dir=data_dir, pretrain_dir=pretrain_dir, results=str(results), n_jobs=n_jobs)
     make_pages(root, {only: chosen[only]} if only else chosen, parameters, out)
     print(f'done in {time.time()-start:.0f} s')
 
@@ -231,7 +242,9 @@ def cell_markdown(cell) -> str:
     shown = [] if 'echo: false' in options else [f'```python\n{code}\n```']
     for o in cell.outputs:
         data = o.get('data', {})
-        shown.append(from_top(data.get('text/markdown', '')) or '```\n'+o.get('text', data.get('text/plain', '')).strip()+'\n```')
+        shown.append(from_top(data.get('text/markdown', '')) or '```\n'
+                     +o.get('text', data.get('text/plain', '')).strip()
+                     +'\n```')
     return re.sub(r'\n: (.*)$', r'\n*\1*', '\n\n'.join(shown))    # a table's caption
 
 # %% ../nbs/60_site.ipynb #77229b21
@@ -244,6 +257,8 @@ def readme(
 
 @console_script
 def resvit_readme():
-    "Write README.md from nbs/index.ipynb"
+    "Write README.md from nbs/index.ipynb, and the figure that it shows"
     root = project_root()
+    figure = forest_svg(gather(list(EXPERIMENTS), results=root/'results'))
+    write_atomically(root/'results'/FOREST, lambda f: f.write(figure))
     write_atomically(root/'README.md', lambda f: f.write(readme(nbformat.read(root/'nbs/index.ipynb', 4)).encode()))

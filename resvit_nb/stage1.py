@@ -23,8 +23,10 @@ def check_scores(
 ) -> np.ndarray:    # Float (seeds, images)
     "`scores` as floats, or an `InputError`"
     scores = np.asarray(scores, float)
-    if scores.ndim!=2 or scores.shape[0]<1 or scores.shape[1]<2: raise InputError(f'scores of shape {scores.shape}: expected (seeds, images), at least 1 and 2')
-    if not np.isfinite(scores).all(): raise InputError(f'scores: {np.sum(~np.isfinite(scores))} of {scores.size} are not finite: expected numbers')
+    if scores.ndim!=2 or scores.shape[0]<1 or scores.shape[1]<2:
+        raise InputError(f'scores of shape {scores.shape}: expected (seeds, images), at least 1 and 2')
+    if not np.isfinite(scores).all():
+        raise InputError(f'scores: {np.sum(~np.isfinite(scores))} of {scores.size} are not finite: expected numbers')
     return scores
 
 # %% ../nbs/53a_stage1.ipynb #ae2d3e6f
@@ -33,17 +35,22 @@ def bootstrap_interval(
     draws:int=2000,     # Resamplings
     level:float=.95,    # How often such an interval holds the truth
 ) -> tuple:             # mean, low, high
-    "Mean of `scores` and its interval over seeds and images (over images only if there is one seed), the same each time"
+    "Mean of `scores` and its interval over seeds and images (of images only, with one seed), the same each time"
     scores = check_scores(scores)
     rng = np.random.default_rng(0)
     seeds,images = scores.shape
     mean,by_image,by_seed = scores.mean(),scores.mean(0),scores.mean(1, keepdims=True)
-    blocks = np.array_split(np.arange(draws), 1+draws*images//2**20)    # few at a time: they stay in the processor's cache
-    means = np.concatenate([by_image[rng.integers(0, images, (len(block),images))].mean(1) for block in blocks])    # (draws,)
+    # few at a time: they stay in the processor's cache
+    blocks = np.array_split(np.arange(draws), 1+draws*images//2**20)
+    # (draws,)
+    means = np.concatenate([by_image[rng.integers(0, images, (len(block),images))].mean(1) for block in blocks])
     if seeds>1:
-        noise = np.sum((scores-by_image-by_seed+mean)**2) / ((seeds-1)*(images-1)) / images    # of a seed's mean, as its images are finite
-        many = (10,draws)                                                                      # Student's tails need more draws, and these cost little
-        variance = np.sum((by_seed-mean)**2) / rng.chisquare(seeds-1, many)                    # that the seeds' means may have
+        # of a seed's mean, as its images are finite
+        noise = np.sum((scores-by_image-by_seed+mean)**2) / ((seeds-1)*(images-1)) / images
+        # Student's tails need more draws, and these cost little
+        many = (10,draws)
+        # that the seeds' means may have
+        variance = np.sum((by_seed-mean)**2) / rng.chisquare(seeds-1, many)
         means = means + rng.normal(size=many)*np.sqrt(np.maximum(variance-noise, 0)/seeds)
     low,high = np.quantile(means, [(1-level)/2, (1+level)/2])
     return float(mean), float(low), float(high)
@@ -99,7 +106,9 @@ def judge(
     "The rule: what an interval says of a claim"
     check_one_of('expected', expected, EXPECTED)
     if expected=='lower': low,high = -high,-low
-    if expected=='not higher': return {'reproduced':'not reproduced', 'not reproduced':'reproduced'}.get(word := judge(low, high, 'higher', smallest), word)
+    if expected=='not higher':
+        return {'reproduced':'not reproduced', 'not reproduced':'reproduced'}.get(word := judge(low, high, 'higher',
+            smallest), word)
     if expected=='same': yes,no = -smallest<low and high<smallest, low>smallest or high<-smallest
     else: yes,no = low>0 and high>=smallest, high<smallest
     return 'reproduced' if yes else 'not reproduced' if no else 'inconclusive'
@@ -130,9 +139,12 @@ def verdict(
     "Judge a claim by the interval of the difference; with one seed always 'inconclusive'"
     check_one_of('metric', metric, SMALLEST_EFFECT)
     scores_a,scores_b = check_scores(scores_a),check_scores(scores_b)
-    if paired and scores_a.shape!=scores_b.shape: raise InputError(f'scores of shapes {scores_a.shape} and {scores_b.shape}: expected the same seeds and images for both')
+    if paired and scores_a.shape!=scores_b.shape:
+        raise InputError(f'scores of shapes {scores_a.shape} and {scores_b.shape}: expected the same seeds and '
+                         f'images for both')
     effect,low,high = bootstrap_interval(scores_a-scores_b) if paired else difference_of_means(scores_a, scores_b)
-    word,found = judge(low, high, expected, smallest or SMALLEST_EFFECT[metric]),(effect, low, high, effect_size(scores_a, scores_b, metric), *scores_a.shape)
+    word,found = judge(low, high, expected, smallest or SMALLEST_EFFECT[metric]),(effect, low, high,
+        effect_size(scores_a, scores_b, metric), *scores_a.shape)
     if len(scores_a)>1: return Verdict(word, *found)
     return Verdict('inconclusive', *found, f'one seed; the images alone would say: {word}', word)
 
@@ -143,7 +155,7 @@ def combine(
     "One word for a claim of several parts"
     words = {v.word for v in verdicts}
     if not words: raise InputError('no verdicts: expected one for each part of the claim')
-    return 'not reproduced' if 'not reproduced' in words else 'inconclusive' if 'inconclusive' in words else 'reproduced'
+    return next(w for w in ('not reproduced','inconclusive','reproduced') if w in words)
 
 # %% ../nbs/53a_stage1.ipynb #255db777
 def common_seeds(a:list, b:list) -> tuple:
@@ -151,18 +163,21 @@ def common_seeds(a:list, b:list) -> tuple:
     seeds = {r.config.seed for r in a} & {r.config.seed for r in b}
     return tuple([r for r in records if r.config.seed in seeds] for records in (a, b))
 
-def records_of(part, setting:str, runs:dict) -> list: return by_target(runs.get(part.experiment, {}).get(setting, []), part.target)
+def records_of(part, setting:str, runs:dict) -> list: return by_target(runs.get(part.experiment, {}).get(setting, []),
+    part.target)
 
 @singledispatch
 def first_rule(part, runs:dict) -> Verdict|None:
     "The verdict of stage 1's rule on a part of a claim; `None` where it was not run"
     raise TypeError(f'{type(part).__name__}: expected a part of a claim')
 
+# %% ../nbs/53a_stage1.ipynb #e633b3c6
 @first_rule.register
 def _(part:Comparison, runs):
     a,b = common_seeds(*(records_of(part, s, runs) for s in (part.a, part.b)))
     if not a: return None
-    return verdict(image_scores(a, part.metric), image_scores(b, part.metric), part.expected, part.metric, paired=shared_images([a[0],b[0]]))
+    return verdict(image_scores(a, part.metric), image_scores(b, part.metric), part.expected, part.metric,
+                   paired=shared_images([a[0],b[0]]))
 
 @first_rule.register
 def _(part:Level, runs):
@@ -176,11 +191,14 @@ def _(part:Level, runs):
 def _(part:Curve, runs):
     records = records_of(part, part.setting, runs)
     if not records: return None
-    value,low,high,has = zip(*(read_shape(np.array([row[part.column] for row in r.epochs]), part.shape) for r in records))
-    word = 'reproduced' if all(h is True for h in has) else 'not reproduced' if all(h is False for h in has) else 'inconclusive'
+    value,low,high,has = zip(*(read_shape(np.array([row[part.column] for row in r.epochs]), part.shape)
+                               for r in records))
+    word = 'reproduced' if all(h is True for h in has) else 'not reproduced' if all(h is False
+        for h in has) else 'inconclusive'
     found = float(np.mean(value)), min(low), max(high), math.nan, len(records), 0
     return Verdict(word if len(records)>1 else 'inconclusive', *found)
 
+# %% ../nbs/53a_stage1.ipynb #7077a872
 @first_rule.register
 def _(part:Slower, runs):
     a,b = common_seeds(*(records_of(part, s, runs) for s in (part.a, part.b)))

@@ -17,8 +17,10 @@ from scipy.stats import binomtest, median_abs_deviation, t, theilslopes
 from .core import InputError, check_one_of
 
 # %% ../nbs/52_statistics.ipynb #81474095
-COLOURS = ['#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00']    # that the colour-blind tell apart (Okabe and Ito 2008)
-STYLE = {'axes.spines.top':False, 'axes.spines.right':False, 'legend.frameon':False, 'font.size':9, 'figure.constrained_layout.use':True}
+# that the colour-blind tell apart (Okabe and Ito 2008)
+COLOURS = ['#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00']
+STYLE = {'axes.spines.top':False, 'axes.spines.right':False, 'legend.frameon':False, 'font.size':9,
+         'figure.constrained_layout.use':True}
 
 # %% ../nbs/52_statistics.ipynb #256b24ff
 def wilson_interval(
@@ -27,7 +29,8 @@ def wilson_interval(
     level:float=.95,  # How often such an interval holds the truth
 ) -> tuple:           # low, high
     "Interval of one network's accuracy over its test images (Wilson 1927)"
-    if n<1 or not 0<=right<=n: raise InputError(f'{right} right of {n} images: expected at least one image and no more right than there are')
+    if n<1 or not 0<=right<=n:
+        raise InputError(f'{right} right of {n} images: expected at least one image and no more right than there are')
     low,high = binomtest(int(right), int(n)).proportion_ci(level, method='wilson')
     return float(low), float(high)
 
@@ -45,8 +48,11 @@ METRICS = tuple(SCALES)
 def to_scale(values, metric:str) -> np.ndarray:
     "Accuracies on the arcsine, losses on the log scale; `InputError` for what is neither"
     values = np.asarray(values, float)
-    bad = values[~((values>=0)&(values<=1))] if check_one_of('metric', metric, METRICS)=='accuracy' else values[~((values>0)&np.isfinite(values))]
-    if bad.size: raise InputError(f'{metric} {bad.flat[0]}: expected {"a share from 0 to 1" if metric=="accuracy" else "a positive number"}')
+    bad = values[~((values>=0)&(values<=1))] if check_one_of('metric', metric,
+        METRICS)=='accuracy' else values[~((values>0)&np.isfinite(values))]
+    if bad.size:
+        raise InputError(f'{metric} {bad.flat[0]}: expected '
+                         f'{"a share from 0 to 1" if metric=="accuracy" else "a positive number"}')
     return SCALES[metric][0](values)
 
 # %% ../nbs/52_statistics.ipynb #f2b80c32
@@ -100,7 +106,8 @@ def sample(values, variance:float=None, df:float=None) -> Sample:
     values = np.asarray(values, float)
     if values.ndim!=1 or not len(values): raise InputError(f'values of shape {values.shape}: expected one number a run')
     own = values.var(ddof=1) if len(values)>1 else np.nan
-    return Sample(values.mean(), own if variance is None else variance, len(values)-1 if df is None else df, len(values))
+    return Sample(values.mean(), own if variance is None else variance, len(values)-1 if df is None else df,
+                  len(values))
 
 def difference(
     a:Sample, b:Sample,         # Two settings on the same scale
@@ -110,7 +117,8 @@ def difference(
     parts = np.array([a.variance/a.n, b.variance/b.n])
     total,df = parts.sum(),np.array([a.df, b.df])
     spread = np.sum(parts**2/np.maximum(df, 1e-9)) or np.inf
-    return Estimate(a.mean-b.mean, math.sqrt(total+image_variance), (total+image_variance)**2/spread if np.isfinite(spread) else np.inf)
+    return Estimate(a.mean-b.mean, math.sqrt(total+image_variance), (total+image_variance)**2/spread
+                    if np.isfinite(spread) else np.inf)
 
 # %% ../nbs/52_statistics.ipynb #dd10e367
 SLOPES = dict(accuracy=lambda p: 1/np.sqrt(max(p*(1-p), 1e-9)), loss=lambda l: 1/l)    # of the scales, at a mean
@@ -144,7 +152,8 @@ SAME_WITHIN = .10    # margin of "the same", on the arcsine scale
 def check_curve(loss) -> np.ndarray:
     "`loss` as floats, or an `InputError`"
     loss = np.asarray(loss, float)
-    if loss.ndim!=1 or len(loss)<1 or not np.isfinite(loss).all(): raise InputError(f'curve of shape {loss.shape}: expected one finite loss per epoch')
+    if loss.ndim!=1 or len(loss)<1 or not np.isfinite(loss).all():
+        raise InputError(f'curve of shape {loss.shape}: expected one finite loss per epoch')
     return loss
 
 def epoch_of_minimum(
@@ -161,7 +170,8 @@ def trend(
 ) -> tuple:           # slope, low, high: change of the loss per epoch, with its 95% interval
     "Slope of a stretch of a curve, as the median over pairs of epochs (Theil-Sen)"
     loss = check_curve(loss)
-    if not (1<=first and first+2<=last<=len(loss)): raise InputError(f'epochs {first} to {last} of {len(loss)}: expected at least three of them, from 1')
+    if not (1<=first and first+2<=last<=len(loss)):
+        raise InputError(f'epochs {first} to {last} of {len(loss)}: expected at least three of them, from 1')
     found = theilslopes(loss[first-1:last], np.arange(first, last+1), alpha=.95)
     return float(found.slope), float(found.low_slope), float(found.high_slope)
 

@@ -19,7 +19,9 @@ from .images import TARGETS
 from .config import run_id
 from .runs import count_multiply_adds
 from .paper import CLAIMS, Comparison, Curve, Level, Slower
-from .statistics import METRICS, SAME_WITHIN, SMALLEST, Estimate, Sample, difference, from_arcsine, image_variance, in_odds, in_points, log_odds, moderate, read_shape, to_scale
+from .statistics import (
+    METRICS, SAME_WITHIN, SMALLEST, Estimate, Sample, difference, from_arcsine, image_variance, in_odds, in_points,
+    log_odds, moderate, read_shape, to_scale)
 
 # %% ../nbs/53_verdicts.ipynb #4423f3ab
 EXPECTED = ('higher','lower','not higher','same')
@@ -38,7 +40,8 @@ def judge_direction(
     higher = low>0 and high>=SMALLEST
     if expected=='higher':       yes,p = higher, e.p_below(SMALLEST)
     elif expected=='not higher': yes,p = high<SMALLEST, mirrored(e).p_below(0) if higher else 1.
-    else:                        yes,p = -SAME_WITHIN<low and high<SAME_WITHIN, min(e.p_below(-SAME_WITHIN), mirrored(e).p_below(-SAME_WITHIN))
+    else:
+        yes,p = -SAME_WITHIN<low and high<SAME_WITHIN, min(e.p_below(-SAME_WITHIN), mirrored(e).p_below(-SAME_WITHIN))
     return 'reproduced' if yes else 'not reproduced' if p<.025 else 'inconclusive', p
 
 # %% ../nbs/53_verdicts.ipynb #761af9a7
@@ -55,7 +58,8 @@ def judge_magnitude(
     if not np.isfinite(paper): return ''
     if not np.isfinite(e.error): return 'cannot be told'
     error = math.hypot(e.error, paper_error)
-    away = Estimate((e.value-paper)*math.copysign(1, paper), error, e.df*(error/e.error)**4 if e.error else math.inf)    # the paper's part has no degrees of freedom to lose
+    # the paper's part has no degrees of freedom to lose
+    away = Estimate((e.value-paper)*math.copysign(1, paper), error, e.df*(error/e.error)**4 if e.error else math.inf)
     low,high = away.interval()
     within = max(abs(paper)/2, close)
     if -within<low and high<within: return 'as large'
@@ -97,7 +101,8 @@ def samples(
     made = {}
     for target in TARGETS:
         runs = {}
-        for r in by_target(records, target): runs.setdefault(setting_of(r.config), []).append(float(to_scale(r.test[metric], metric)))
+        for r in by_target(records, target):
+            runs.setdefault(setting_of(r.config), []).append(float(to_scale(r.test[metric], metric)))
         variances = [np.var(v, ddof=1) if len(v)>1 else np.nan for v in runs.values()]
         variances,df = moderate(variances, [len(v) for v in runs.values()], [group_of(c) for c in runs])
         made |= {c: Sample(float(np.mean(v)), s, d, len(v)) for (c,v),s,d in zip(runs.items(), variances, df)}
@@ -107,7 +112,8 @@ def samples(
 def shared_images(records:list) -> bool:
     "Whether all of these were tested on the same images"
     one = records[0]
-    return all(r.data['fingerprint']==one.data['fingerprint'] and np.array_equal(r.images['index'], one.images['index']) for r in records[1:])
+    return all(r.data['fingerprint']==one.data['fingerprint'] and np.array_equal(r.images['index'], one.images['index'])
+               for r in records[1:])
 
 def compare(a:list, b:list, metric:str, made:dict) -> Estimate:
     "Records of setting A minus those of B on a scale; `made` from `samples`"
@@ -135,7 +141,7 @@ FEWEST_RUNS = 2    # of each side, for a verdict
 PAPER_TEST = dict(swapped=6323)    # test images of the paper; 12,733 where not named
 
 def paper_effect(part) -> tuple:
-    "The paper's log-odds ratio or log ratio of losses, and its standard error as far as its test images tell; NaN where it has no number"
+    "The paper's log-odds ratio or log ratio of losses, and its standard error from its test images; NaN if none"
     if not part.paper: return math.nan, 0.
     a,b = part.numbers
     if part.metric=='loss': return math.log(a/b), 0.
@@ -165,6 +171,7 @@ def _(part:Comparison, runs, made, timing=None):
     if min(found.n)>=FEWEST_RUNS: return found
     return replace(found, word='inconclusive', p=1., magnitude='', strict='', note='one seed gives no verdict')
 
+# %% ../nbs/53_verdicts.ipynb #d6f53a1c
 def as_estimate(value:float, low:float, high:float, df:float) -> Estimate:
     "What has this 95% interval"
     return Estimate(value, (high-low)/2/t.ppf(.975, df), df)
@@ -172,7 +179,9 @@ def as_estimate(value:float, low:float, high:float, df:float) -> Estimate:
 def strict_word(e:Estimate) -> str:
     "What sameness within `SMALLEST` would be called"
     low,high = e.interval(.9)
-    return 'reproduced' if -SMALLEST<low and high<SMALLEST else 'not reproduced' if e.interval()[0]>SMALLEST or e.interval()[1]<-SMALLEST else 'inconclusive'
+    if -SMALLEST<low and high<SMALLEST: return 'reproduced'
+    low,high = e.interval()
+    return 'not reproduced' if low>SMALLEST or high<-SMALLEST else 'inconclusive'
 
 # %% ../nbs/53_verdicts.ipynb #d89bcdc1
 @judge_part.register
@@ -180,9 +189,11 @@ def _(part:Level, runs, made, timing=None):
     records = by_target(runs[part.experiment].get(part.setting, []), part.target)
     if not records: return None
     made = made['accuracy'][setting_of(records[0].config)]
-    low,high = Estimate(made.mean, math.sqrt(made.variance/made.n), made.df).interval() if made.df else (math.nan,math.nan)
+    low,high = Estimate(made.mean, math.sqrt(made.variance/made.n), made.df).interval() if made.df else (math.nan,
+        math.nan)
     effect = tuple(float(from_arcsine(x)) for x in (made.mean, low, high))
-    return PartVerdict('not comparable', 1., (len(records),), effect=effect, note='a level depends on the images, and ours are others')
+    return PartVerdict('not comparable', 1., (len(records),), effect=effect,
+                       note='a level depends on the images, and ours are others')
 
 # %% ../nbs/53_verdicts.ipynb #45857f10
 FEWEST_CURVES,UNTYPICAL = 3,1/6
@@ -191,11 +202,13 @@ FEWEST_CURVES,UNTYPICAL = 3,1/6
 def _(part:Curve, runs, made, timing=None):
     records = by_target(runs[part.experiment].get(part.setting, []), part.target)
     if not records: return None
-    value,low,high,has = zip(*(read_shape(np.array([row[part.column] for row in r.epochs]), part.shape) for r in records))
+    value,low,high,has = zip(*(read_shape(np.array([row[part.column] for row in r.epochs]), part.shape)
+                               for r in records))
     unanimous = len(records)>=FEWEST_CURVES and (all(h is True for h in has) or all(h is False for h in has))
     word = ('reproduced' if has[0] else 'not reproduced') if unanimous else 'inconclusive'
     note = '' if len(records)>=FEWEST_CURVES else f'{len(records)} of the {FEWEST_CURVES} curves that a verdict needs'
-    return PartVerdict(word, UNTYPICAL**len(records) if word=='not reproduced' else 1., (len(records),), effect=(float(np.mean(value)),min(low),max(high)), note=note)
+    return PartVerdict(word, UNTYPICAL**len(records) if word=='not reproduced' else 1., (len(records),),
+                       effect=(float(np.mean(value)),min(low),max(high)), note=note)
 
 # %% ../nbs/53_verdicts.ipynb #e07e7313
 MUCH_LONGER = 1.5
@@ -208,7 +221,8 @@ def _(part:Slower, runs, made, timing=None):
     value,low,high = (timing or {}).get((part.a, part.b), (math.nan,)*3)
     yes,no = work>=MUCH_LONGER and low>=MUCH_LONGER, work<MUCH_LONGER and high<MUCH_LONGER
     word = 'reproduced' if yes else 'not reproduced' if no else 'inconclusive'
-    note = f'{work:.1f} times the multiply-adds; '+('not timed on an idle machine' if math.isnan(value) else 'timed by turns on an idle machine')
+    note = f'{work:.1f} times the multiply-adds; '+('not timed on an idle machine' if math.isnan(value)
+                                                    else 'timed by turns on an idle machine')
     return PartVerdict(word, 0. if no else 1., (len(a),len(b)), effect=(value,low,high), note=note)
 
 # %% ../nbs/53_verdicts.ipynb #f6fb66e9
@@ -226,6 +240,7 @@ class ClaimVerdict:
         named = [f'{k} {word}' for word,k in self.counts.items() if k]
         return f'{self.parts} part{"s" if self.parts>1 else ""}: ' + ', '.join(named)
 
+# %% ../nbs/53_verdicts.ipynb #73b17a48
 def judge_claim(verdicts:list) -> ClaimVerdict:
     "The verdict on a claim from those on its parts; `None` stands for a part that was not run"
     words = [v.word if v else 'not run' for v in verdicts]

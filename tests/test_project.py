@@ -1,8 +1,13 @@
 "What must hold of the repository as a whole; the notebooks test what they define."
-import configparser, filecmp, json, re, shutil, subprocess, sys
+import configparser, filecmp, hashlib, json, re, shutil, subprocess, sys
 from pathlib import Path
 import nbformat, pytest
+from resvit_nb.config import run_id
+from resvit_nb.protocol import CAMPAIGN, EXPERIMENTS, check_protocol, step_runs
 from resvit_nb.records import read_record
+from resvit_nb.report import FOREST, forest_svg, gather
+from resvit_nb.statistics import FEWEST_TO_SHARE, PRIOR_DF, SAME_WITHIN, SMALLEST
+from resvit_nb.verdicts import FEWEST_CURVES, FEWEST_RUNS, MUCH_LONGER, UNTYPICAL
 from resvit_nb.site import experiments, find_parameters, readme
 
 ROOT = Path(__file__).parent.parent
@@ -26,6 +31,16 @@ def test_export_leaves_no_difference(copy):
     assert [p.name for p in made] == [p.name for p in kept]
     assert [p.name for p, q in zip(made, kept) if p.read_text() != q.read_text()] == []
 
+def test_modules_have_lines_of_120_characters_at_most():
+    listed = re.compile(r"__all__|           '")    # nbdev's list of names
+    files = (p for p in (ROOT/'resvit_nb').glob('*.py') if p.name != '_modidx.py')
+    assert [(p.name, i) for p in files for i, l in enumerate(p.read_text(encoding='utf-8').splitlines(), 1) if len(l) > 120 and not listed.match(l)] == []
+
+def test_modules_import_from_lower_rooms_only():
+    order = {re.search(r'#\| default_exp (\w+)', p.read_text(encoding='utf-8'))[1]: p.stem for p in NOTEBOOKS if 'default_exp' in p.read_text(encoding='utf-8')}
+    upward = [(m, low) for m in order for low in re.findall(r'^\s*from \.(\w+) import', (ROOT/f'resvit_nb/{m}.py').read_text(encoding='utf-8'), re.M) if order[low] >= order[m]]
+    assert upward == []
+
 def test_every_module_comes_from_a_notebook():
     exported = {re.search(r'#\| default_exp (\w+)', p.read_text())[1] for p in NOTEBOOKS if 'default_exp' in p.read_text()}
     assert exported == {p.stem for p in (ROOT/'resvit_nb').glob('[!_]*.py')}
@@ -35,13 +50,16 @@ def test_notebooks_are_clean_and_keep_their_tags(copy):
     assert [p.name for p in NOTEBOOKS if (copy/p.relative_to(ROOT)).read_text() != p.read_text()] == []
     for name, path in experiments(copy).items(): assert set(find_parameters(nbformat.read(path, 4), name)) == {'profile', 'dataset', 'weights', 'resolution', 'seeds', 'data_dir', 'pretrain_dir', 'results', 'n_jobs'}
 
+COMMENTED = re.compile(r'    \w+(:[^#]*)?,?\s*# ')    # fields and parameters, each with its comment: there may be many
+WORDS = re.compile(r'def (text_checks|explanations_table)\(')    # tables of words
+
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebook_form(path):
     nb = json.loads(path.read_text())
     code = [c for c in nb['cells'] if c['cell_type'] == 'code']
     assert [c['id'] for c in nb['cells'] if isinstance(c['source'], str)] == [], 'Quarto drops the newlines of a source that is one string'
-    fields = re.compile(r'    \w+: ?\w[^,(]*# ')    # a dataclass may have many
-    assert [c['id'] for c in code if len([l for l in c['source'] if not fields.match(l)]) > 25] == [], 'library cells have 25 lines at most'
+    assert [c['id'] for c in code if len([l for l in c['source'] if not COMMENTED.match(l)]) > 25 and not WORDS.search(''.join(c['source']))] == [], 'library cells have 25 lines at most'
+    assert [(c['id'], l[:60]) for c in code for l in c['source'] if len(l.rstrip('\n')) > 120 and not l.startswith('#|')] == [], 'lines have 120 characters at most'
     assert [c['id'] for c in code for o in c['outputs'] if o['output_type'] == 'error'] == []
     pictures = [c for c in code if any('image/png' in o.get('data', {}) for o in c['outputs'])]
     assert [c['id'] for c in pictures if '#| fig-alt:' not in ''.join(c['source'])] == [], 'a picture needs a text for those who cannot see it'
@@ -74,8 +92,19 @@ def test_pins_are_in_settings_and_constraints_satisfy_them():
 
 @pytest.mark.parametrize('path', sorted((ROOT/'results').glob('*-*.json')), ids=lambda p: p.stem)
 def test_published_record(path):
-    record = read_record(path)
+    record = check_protocol(read_record(path))
     assert len(record.epochs) == record.config.epochs and len(record.images['index']) == record.data['test']
 
 def test_no_array_file_without_a_record():
     assert [p.name for p in (ROOT/'results').glob('*.npz') if not p.with_suffix('.json').exists()] == []
+
+def test_the_figure_of_the_readme_is_the_one_that_the_records_give():
+    bodies = gather(list(EXPERIMENTS), results=ROOT/'results')
+    assert (ROOT/'results'/FOREST).read_bytes() == forest_svg(bodies), 'make it again with `make readme`'
+
+FROZEN_RUNS = dict(a=(108, 'eac7096474'), b=(12, 'bec0ec0456'), c=(54, '59324618a0'), d=(60, '720d8b566c'), e=(64, '57ea6146d6'), f=(6, 'f3b8a7b04d'))    # as the frozen commit gives them
+
+def test_the_method_is_that_of_the_frozen_protocol():
+    assert (SMALLEST, SAME_WITHIN, PRIOR_DF, FEWEST_TO_SHARE) == (.05, .10, 4, 3)
+    assert (FEWEST_RUNS, FEWEST_CURVES, UNTYPICAL, MUCH_LONGER) == (2, 3, 1/6, 1.5)
+    assert {n: (len(step_runs(n)), hashlib.sha256(' '.join(map(run_id, step_runs(n))).encode()).hexdigest()[:10]) for n in CAMPAIGN} == FROZEN_RUNS
