@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN = .venv/bin
 
-.PHONY: reproduce test env readme clean
+.PHONY: reproduce test test-one export docs env readme clean
 
 reproduce: env
 	$(BIN)/resvit_reproduce
@@ -14,9 +14,21 @@ test: env
 env: .venv/installed
 
 .venv/installed: settings.ini setup.py constraints.txt
+	@echo 'installing into .venv: about two minutes'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+# one notebook: make test-one NB=21_vit
+test-one: env
+	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --path nbs/$(NB).ipynb
+
+export: env
+	$(BIN)/nbdev_export
+	$(BIN)/nbdev_clean
+
+docs: env
+	$(BIN)/resvit_reproduce --profile paper
 
 readme: env
 	$(BIN)/resvit_readme
