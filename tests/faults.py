@@ -20,7 +20,7 @@ def start(folder:Path, only:str, site:bool) -> subprocess.Popen:
     (folder/'tmp').mkdir(exist_ok=True)
     env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'} | dict(RESVIT_CACHE=str(folder/'cache'), TMPDIR=str(folder/'tmp'), OMP_NUM_THREADS='1')
     options = ['--profile', 'smoke', '--out', str(folder/'out'), '--results', str(folder/'results'), '--n_jobs', '1', *(['--only', only] if only else [])]
-    code = 'from resvit_nb import reproduce; ' + ('' if site else 'reproduce.build_site = print; ') + 'reproduce.resvit_reproduce.command()'
+    code = 'from resvit_nb import site; ' + ('' if site else 'site.build_site = print; ') + 'site.resvit_reproduce.command()'
     with open(folder/'printed', 'w') as printed:
         return subprocess.Popen([sys.executable, '-W', 'ignore', '-c', code, *options], cwd=project_root(), env=env, stdout=printed, stderr=subprocess.STDOUT)
 

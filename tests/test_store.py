@@ -10,7 +10,7 @@ from pathlib import Path
 import filelock, numpy as np, psutil, pytest, torch
 from fastai.learner import Learner
 from PIL import Image
-from resvit_nb import data, learner, records, reproduce, runs, workers
+from resvit_nb import checkpoints, core, records, runs, site, workers
 from resvit_nb.core import InputError
 from resvit_nb.models import save_weights
 from resvit_nb.scores import summarise
@@ -59,13 +59,13 @@ def kill_at(n, names):
         setattr(owner, name, wrapped)
     for name in ('replace', 'rename', 'fsync', 'unlink', 'rmdir', 'mkdir'): around(os, name)
     around(Learner, 'one_batch')
-    write = data.write_atomically
+    write = core.write_atomically
     def halfway(path, fill):
         def half(f):
             f.write(b'half'); f.flush(); moment('half-way'); f.seek(0); f.truncate()
             fill(f)
         write(path, half)
-    for module in (records, runs, learner): module.write_atomically = halfway
+    for module in (records, runs, checkpoints): module.write_atomically = halfway
 
 def tracked(folder, tree, n, to=None):
     "The run, killed at the n-th moment, with everything that it writes in `folder`"
@@ -119,11 +119,11 @@ def training(folder):
     "Two long trainings in two workers"
     os.environ['RESVIT_CACHE'] = str(folder/'cache')
     def long(): workers.run_all([replace(CONFIG, epochs=10000, seed=s) for s in (0, 1)], folder/'results', plant(folder/'tree'), n_jobs=2)
-    data.console_script(long).command([])
+    core.console_script(long).command([])
 
 def pages(folder):
     "Pages of experiments, made by kernels from stored records"
-    reproduce.resvit_reproduce.command(['--profile', 'paper', '--out', str(folder/'out')])
+    site.resvit_reproduce.command(['--profile', 'paper', '--out', str(folder/'out')])
 
 
 # Tests
