@@ -80,8 +80,8 @@ def test_terminal_and_page_show_the_numbers_of_the_records(smoke):
 
 def test_every_table_of_a_small_profile_says_that_it_is_none_of_the_reproduction(smoke):
     for page in (smoke[0]/'out/notebooks').glob('*.ipynb'):
-        captions = [''.join(o['data']['text/markdown']).split('\n: ')[-1] for c in json.loads(page.read_text())['cells'] for o in c.get('outputs', [])
-                    if '\n: ' in ''.join(o.get('data', {}).get('text/markdown', ''))]
+        shown = [''.join(o.get('data', {}).get('text/markdown', '')) for c in json.loads(page.read_text())['cells'] for o in c.get('outputs', [])]
+        captions = [line for text in shown for line in text.splitlines() if line.startswith(': ')]
         assert len(captions) >= 3 and [c for c in captions if 'Profile smoke, not the reproduction.' not in c] == []
 
 def test_site_has_no_broken_link_and_no_path_of_this_machine(smoke):
@@ -99,7 +99,7 @@ def test_site_has_no_broken_link_and_no_path_of_this_machine(smoke):
     assert broken == []
     assert [p.name for p in pages if str(ROOT) in p.read_text()] == []
     typed = {p.name: p.read_text().count(str(smoke[0])) for p in pages if str(smoke[0]) in p.read_text()}
-    assert typed == {f'{name}.html': 1 for name in (*EXPERIMENTS, 'hierarchy', 'claims')}  # --results, as typed
+    assert typed == {f'{name}.html': 1 for name in (*EXPERIMENTS, 'hierarchy', 'claims', 'variance')}  # --results, as typed
 
 def test_a_table_row_leads_to_its_record(smoke):
     page = smoke[0]/'out/site/experiments/dropout.html'
