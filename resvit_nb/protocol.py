@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['EXPERIMENTS', 'WEIGHTS', 'STAGES', 'DECISIVE', 'CURVES', 'FAIRER', 'SWEPT', 'CAMPAIGN', 'PROTOCOL_COMMITS', 'Plan',
            'at_resolution', 'make_plan', 'seed_numbers', 'fill_in', 'folders', 'can_train_with', 'train_missing',
-           'carry_out', 'Step', 'step_runs', 'is_stage2', 'check_protocol', 'check_mixture', 'resvit_campaign',
-           'pretrain', 'project_root', 'results_folder']
+           'stored_runs', 'carry_out', 'Step', 'step_runs', 'is_stage2', 'check_protocol', 'check_mixture',
+           'resvit_campaign', 'pretrain', 'project_root', 'results_folder']
 
 # %% ../nbs/51_protocol.ipynb #4bc7e10e
 import os
@@ -158,6 +158,11 @@ def train_missing(
               f'and pretrain_dir to train them')
 
 # %% ../nbs/51_protocol.ipynb #101d0ca9
+def stored_runs(plan:Plan, results:str|Path) -> dict:
+    "Setting's name -> its `Record`s, as far as they are stored; nothing is trained"
+    return {name: run_all([c for c in configs if stored(c, results)], results, {}) for name,
+            configs in plan.settings.items()}
+
 def carry_out(plan:Plan, results:str|Path, data_dir:str=None, pretrain_dir:str=None, n_jobs:int=None) -> dict:
     "Setting's name -> its `Record`s, as far as they can be had; options as for `train_missing`"
     train_missing([plan], results, data_dir, pretrain_dir, n_jobs)

@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np, pandas as pd
 from .images import TARGETS
 from .config import run_id
-from .protocol import CAMPAIGN, carry_out, check_protocol, make_plan
+from .protocol import CAMPAIGN, EXPERIMENTS, carry_out, check_protocol, make_plan, stored_runs
 from .records import read_record
 from .paper import CLAIMS, QUESTIONS, ROWS, Comparison, Curve, Level, Slower, paper_numbers, settings_of
 from .stage1 import first_claim_word, first_rule
@@ -37,11 +37,12 @@ class Body:
     planned: dict       # (experiment, setting, target) -> number of runs that there should be
     timing: dict=None   # (setting, setting) -> ratio of training times, as for `judge_all`
     note: str=''        # What a first look must say of itself
+    pool: list=None     # All `Record`s of the data set, whose variances count: on every page the same [those in `runs`]
     judged: dict=field(init=False, repr=False)    # Part -> its `PartVerdict`, or `None`
     def __post_init__(self):
         def known(part): return part.experiment in self.runs
         whole = [replace_parts(c, known) for c in CLAIMS+QUESTIONS]
-        self.judged = judge_all([c for c in whole if c.parts], self.runs, self.timing)
+        self.judged = judge_all([c for c in whole if c.parts], self.runs, self.timing, self.pool)
     def records(self, experiment, setting, target) -> list: return by_target(self.runs.get(experiment, {}).get(setting,
         []), target)
     def progress(self, claim) -> tuple:
@@ -107,7 +108,8 @@ def gather(
         runs = {e: carry_out(p, results, *dirs, n_jobs=n_jobs) for e,p in plans.items()}
         for r in every(runs): check_protocol(r)
         note = '' if standing!='first look' else next(iter(plans.values())).profile.description
-        return Body(name, standing, runs, planned or planned_by(plans), timing, note)
+        others = {e: stored_runs(make_plan(e, profile, *args, **kwargs), results) for e in EXPERIMENTS if e not in runs}
+        return Body(name, standing, runs, planned or planned_by(plans), timing, note, every(runs | others))
     dirs = data_dir,pretrain_dir
     if profile!='paper' or dataset or weights!='pre-training' or resolution or seeds:
         title = make_plan(experiments[0], profile, dataset, weights, resolution, seeds).title
@@ -267,7 +269,7 @@ def claim_words(claim, body:Body) -> str:
     "'**not reproduced** (exploratory): 4 parts: 1 not reproduced, 3 inconclusive'"
     verdict,what = body.verdict(claim),status(body, claim)
     made,planned = body.progress(claim)
-    if what=='not run': return f'not run yet (0 of {planned} runs)'
+    if verdict.word=='not run': return f'not run yet ({made} of {planned} runs)'
     worth = f'{what}, {made} of {planned} runs' if what=='interim' else what
     return f'**{verdict.word}** ({worth}): {verdict.counted}'
 
@@ -448,15 +450,16 @@ def score_words(body:Body, experiment:str, setting:str, target:str, metric:str) 
     "A setting's score with its interval and number of runs"
     records = body.records(experiment, setting, target)
     if not records: return 'not run'
-    mean,low,high = interval_of(records, metric, samples(every(body.runs), metric))
+    mean,low,high = interval_of(records, metric, samples(body.pool or every(body.runs), metric))
     runs = f'{len(records)} run{"s" if len(records)>1 else ""}'
     return f'{mean:.3f} ({runs})' if math.isnan(low) else f'{mean:.3f} ({low:.3f} to {high:.3f}; {runs})'
 
 # %% ../nbs/54_report.ipynb #4562d41a
 def short_words(claim, body:Body) -> str:
     "A claim's verdict and what it is worth, for a cell of a table"
-    what = status(body, claim)
-    return {'not planned':'', 'not run':'not run'}.get(what, f'**{body.verdict(claim).word}** ({what})')
+    what,word = status(body, claim),body.verdict(claim).word
+    if what=='not planned': return ''
+    return word if word=='not run' else f'**{word}** ({what})'
 
 def claims_table(
     claims:list,      # `Claim`s

@@ -254,8 +254,9 @@ def judge_all(
     claims:list,        # `Claim`s
     runs:dict,          # Experiment -> setting's name -> `Record`s of one data set and stage
     timing:dict=None,   # (setting, setting) -> value, low, high of the ratio of their training times on an idle machine
+    pool:list=None,     # All `Record`s of the data set, which share their variances [those in `runs`]
 ) -> dict:              # Part -> its `PartVerdict`, or `None`
     "Judge every part of some claims"
-    records = list({r.run_id: r for settings in runs.values() for rs in settings.values() for r in rs}.values())
+    records = pool or list({r.run_id: r for ss in runs.values() for rs in ss.values() for r in rs}.values())
     made = {metric: samples(records, metric) for metric in METRICS}
     return {part: judge_part(part, runs, made, timing) for claim in claims for part in claim.parts}
