@@ -19,7 +19,6 @@ from .records import Record, read_record, source_commit, stored
 from .runs import can_train, run
 from .workers import run_all
 
-
 # %% ../nbs/51_protocol.ipynb #6d53eba4
 EXPERIMENTS = dict(
     transfer={    # Table 1: dropout 0.2; its pre-trained column is Table 2's with augmentation
@@ -94,7 +93,8 @@ def make_plan(
     if resolution is not None: size = at_resolution(size, resolution)
     start = 'imagenet' if weights=='imagenet' else run_id(size.pretraining)
     configs = {name: [fill_in(size, target, changes, start, seed, seed if stage==2 else 0) for target in TARGETS
-                      for seed in numbers] for name,changes in settings.items()}
+                      for seed in numbers if (experiment,name) not in size.left_out]
+               for name,changes in settings.items()}
     before = [size.pretraining] if any(c.weights==start for cs in configs.values()
                                        for c in cs) and weights!='imagenet' else []
     title = ', '.join([profile, *(x for x in (dataset, weights if weights!='pre-training' else None,
@@ -150,7 +150,8 @@ def train_missing(
     dirs = folders(plans[0], data_dir, pretrain_dir)
     missing = [c for c in configs if not stored(c, results)]
     possible = [c for c in missing if can_train_with(c, before, results, dirs)]
-    if possible: run_all(before, results, dirs, n_jobs, True, cluster)
+    begun = [c for c in possible if c.weights in map(run_id, before)]    # these wait for the pre-training
+    if begun: run_all([*before, *(c for c in possible if c not in begun)], results, dirs, n_jobs, before, cluster)
     run_all(possible, results, dirs, n_jobs, cluster=cluster)
     left = len(missing)-len(possible)
     if left:

@@ -17,7 +17,6 @@ from .config import RunConfig, brief
 from .records import Record, stored
 from .runs import count_multiply_adds, run
 
-
 # %% ../nbs/43_workers.ipynb #64f0ca35
 SHAPE = ('resolution', 'image_size', 'model', 'width', 'small_stem', 'patch_size', 'dim', 'depth', 'heads')
 
@@ -29,7 +28,8 @@ def forward_cost(shape:RunConfig) -> int:
 def cost(config:RunConfig) -> int:
     "How long a run takes, in a unit of its own"
     shape = RunConfig(**{name: getattr(config, name) for name in SHAPE})
-    return config.epochs*forward_cost(shape)*(2 if 'swap' in config.split else 1)
+    share = 2 if 'swap' in config.split else 8/3 if config.split=='8:1:1' else 1    # against 3:1:6
+    return round(config.epochs*forward_cost(shape)*share)
 
 # %% ../nbs/43_workers.ipynb #3037b06e
 def cores() -> int:
@@ -112,26 +112,29 @@ def absolute(data_dir):
     return data_dir and str(Path(data_dir).absolute())
 
 # %% ../nbs/43_workers.ipynb #8e3ca788
-def time_left(start:float, done:int, whole:int) -> float:
-    "Seconds, if the rest of the cost takes as long as what is done"
-    return (time.time()-start)*(whole-done)/done
+def time_left(records:list, ahead:list, jobs:int) -> float:
+    "Seconds for the runs `ahead`, `jobs` at a time, if a unit of cost takes as long as it took the `records`"
+    pace = sum(r.seconds for r in records)/sum(cost(r.config) for r in records)
+    left = sum(map(cost, ahead)) - sum(map(cost, ahead[:jobs-1]))/2    # one begins now, the others are under way
+    return pace*left/min(jobs, max(len(ahead), 1))
 
 def report(record:Record, which:str, left:float):
     "A line of progress"
     scores = f"accuracy {record.test['accuracy']:.3f}, loss {record.test['loss']:.3f}, {record.seconds:.0f} s"
     print(f'run {which} ({brief(record.config)}): {scores}; about {left:.0f} s left', flush=True)
 
-def train_all(missing:list, results, data_dir, n_jobs:int, keep:bool, cluster:str) -> dict:
-    "Train several runs, the longest first; configuration -> record"
-    start, made, done, whole = time.time(), {}, 0, sum(map(cost, missing))
-    with workers(min(n_jobs or default_jobs(), len(missing)), cluster) as parallel:
-        tasks = (joblib.delayed(run)(c, results, data_dir, brief(c), keep)
-                 for c in sorted(missing, key=cost, reverse=True))
+def train_all(missing:list, results, data_dir, n_jobs:int, keep:list, cluster:str) -> dict:
+    "Train several runs, those of `keep` first and then the longest; configuration -> record"
+    ahead, made = sorted(missing, key=lambda c: (c in keep, cost(c)), reverse=True), {}
+    jobs = min(n_jobs or default_jobs(), len(missing))
+    with workers(jobs, cluster) as parallel:
+        if cluster: jobs = joblib.effective_n_jobs(-1)
+        tasks = (joblib.delayed(run)(c, results, data_dir, brief(c), c in keep) for c in list(ahead))
         with held(): records = parallel(tasks)
         for i, record in enumerate(records, 1):
             made[record.config] = record
-            done += cost(record.config)
-            report(record, f'{i}/{len(missing)}', time_left(start, done, whole))
+            ahead.remove(record.config)
+            report(record, f'{i}/{len(missing)}', time_left(list(made.values()), ahead, jobs))
     return made
 
 # %% ../nbs/43_workers.ipynb #1d8b6b55
@@ -140,11 +143,11 @@ def run_all(
     results:str|Path='results',  # Folder of records
     data_dir=None,               # Folder of the images, for data that is read from files; or a dict by data set
     n_jobs:int=None,             # Trainings at a time [see `default_jobs`]
-    keep:bool=False,             # Keep the final weights?
+    keep:list=(),                # Which of them leave their final weights
     cluster:str=None,            # Address of a dask scheduler whose workers train, instead of this machine
 ) -> list:                       # Their `Record`s, in the same order
     "The records of several runs; those that are missing are trained, several at a time"
     if cluster: results, data_dir = Path(results).absolute(), absolute(data_dir)
     missing = [c for c in configs if not stored(c, results)]
     made = train_all(missing, results, data_dir, n_jobs, keep, cluster) if missing else {}
-    return [made.get(c) or run(c, results, data_dir, brief(c), keep) for c in configs]
+    return [made.get(c) or run(c, results, data_dir, brief(c), c in keep) for c in configs]

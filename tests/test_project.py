@@ -1,10 +1,11 @@
 "What must hold of the repository as a whole; the notebooks test what they define."
-import configparser, filecmp, hashlib, json, re, shutil, subprocess, sys
+import ast, configparser, filecmp, hashlib, json, re, shutil, subprocess, sys
 from pathlib import Path
-import nbformat, pytest
+import nbformat, numpy as np, pytest
+from resvit_nb.images import TARGETS
 from resvit_nb.config import run_id
-from resvit_nb.protocol import CAMPAIGN, EXPERIMENTS, check_protocol, step_runs
-from resvit_nb.records import read_record
+from resvit_nb.protocol import CAMPAIGN, EXPERIMENTS, check_protocol, make_plan, step_runs
+from resvit_nb.records import read_record, record_path, stored
 from resvit_nb.report import FOREST, forest_svg, gather
 from resvit_nb.statistics import FEWEST_TO_SHARE, PRIOR_DF, SAME_WITHIN, SMALLEST
 from resvit_nb.verdicts import FEWEST_CURVES, FEWEST_RUNS, MUCH_LONGER, UNTYPICAL
@@ -108,3 +109,17 @@ def test_the_method_is_that_of_the_frozen_protocol():
     assert (SMALLEST, SAME_WITHIN, PRIOR_DF, FEWEST_TO_SHARE) == (.05, .10, 4, 3)
     assert (FEWEST_RUNS, FEWEST_CURVES, UNTYPICAL, MUCH_LONGER) == (2, 3, 1/6, 1.5)
     assert {n: (len(step_runs(n)), hashlib.sha256(' '.join(map(run_id, step_runs(n))).encode()).hexdigest()[:10]) for n in CAMPAIGN} == FROZEN_RUNS
+
+# in the order of `SPREADS` on the statistics page: twelve ResNets, one of another recipe, two ViTs
+SPREAD_SETTINGS = [*(('dropout', rate) for rate in ('0.2', '0.5', '0.8')), ('augmentation', 'with'), ('augmentation', 'swapped'), ('vit', 'ResNet50'),
+                   ('transfer', 'pre-trained, frozen'), *(('dropout', f'{rate}, from scratch') for rate in ('0.2', '0.5', '0.8')), ('transfer', 'self-defined'),
+                   ('vit', 'ResNet50, from scratch'), ('vit', 'ResNet50, from scratch, one-cycle'), ('vit', 'ViT'), ('vit', 'ViT, one-cycle')]
+
+@pytest.mark.parametrize('target', TARGETS)
+def test_the_spreads_of_the_simulations_are_those_of_stage_1(target):
+    cells = [c.source for c in nbformat.read(ROOT/'nbs/52_statistics.ipynb', 4).cells]
+    typed = ast.literal_eval(re.search(rf'{target}=(\[.*?\])', next(s for s in cells if s.startswith('SPREADS')))[1])
+    plans = {e: make_plan(e, 'paper', stage=1) for e in ('transfer', 'augmentation', 'dropout', 'vit')}
+    runs = [[c for c in plans[e].settings[name] if c.target == target and stored(c, ROOT/'results')] for e, name in SPREAD_SETTINGS]
+    accuracy = [[read_record(record_path(c, ROOT/'results')).test['accuracy'] for c in configs] for configs in runs]
+    assert typed == pytest.approx([np.std(2*np.arcsin(np.sqrt(a)), ddof=1) for a in accuracy], abs=.0006)
