@@ -236,7 +236,7 @@ def has_weights(record:Record) -> bool:
     if not file.exists(): return False
     sha256, note = digest(file), file.with_suffix('.json')
     if sha256==record.weights.get('left'): return True
-    return note.exists() and note.read_text()==weights_origin(sha256, record.data['fingerprint'])
+    return note.exists() and note.read_text('utf-8')==weights_origin(sha256, record.data['fingerprint'])
 
 # %% ../nbs/42_runs.ipynb #6aff0f85
 def find_weights(config:RunConfig, results:str|Path, data_dir) -> str|Path|None:

@@ -79,7 +79,7 @@ META_FIELDS = ('superclasses','subclasses','name','fingerprint')    # in meta.js
 def load_cached(folder:Path) -> HierarchicalImages:
     "The set kept in `folder`; its images are a read-only memory map. `InputError` where something is damaged"
     try:
-        meta = json.loads((folder/'meta.json').read_text())
+        meta = json.loads((folder/'meta.json').read_text('utf-8'))
         labels = np.load(folder/'labels.npz')
         data = HierarchicalImages(images=np.load(folder/'images.npy', mmap_mode='r'),
                                   **{k:labels[k] for k in LABEL_FIELDS}, **{k:meta[k] for k in META_FIELDS})
@@ -94,7 +94,7 @@ def load_cached(folder:Path) -> HierarchicalImages:
 def save_cached(data:HierarchicalImages, folder:Path):
     "Write labels and names to `folder`, which has the images already"
     np.savez(folder/'labels.npz', **{k:getattr(data, k) for k in LABEL_FIELDS})
-    (folder/'meta.json').write_text(json.dumps({k:getattr(data, k) for k in META_FIELDS}))
+    (folder/'meta.json').write_text(json.dumps({k:getattr(data, k) for k in META_FIELDS}), 'utf-8')
 
 # %% ../nbs/12_sources.ipynb #197a1fa6
 def new_images(path:Path, n:int, resolution:int) -> np.memmap:

@@ -35,9 +35,9 @@ def write_course(folder, each=4):
     "A course folder: two superclasses of two subclasses, `each` images of every one"
     (folder/'train_images').mkdir(parents=True)
     for target, names in CLASSES.items():
-        (folder/f'{target}_mapping.csv').write_text('\n'.join(['index,class', *(f'{i},{n}' for i, n in enumerate(names))])+'\n')
+        (folder/f'{target}_mapping.csv').write_text('\n'.join(['index,class', *(f'{i},{n}' for i, n in enumerate(names))])+'\n', 'utf-8')
     rows = [f'{i}.png,{i%4//2},{i%4},"a picture, drawn"' for i in range(4*each)]
-    (folder/'train_data.csv').write_text('\n'.join(['image,superclass_index,subclass_index,description', *rows])+'\n')
+    (folder/'train_data.csv').write_text('\n'.join(['image,superclass_index,subclass_index,description', *rows])+'\n', 'utf-8')
     for i in range(4*each): picture(i).save(folder/f'train_images/{i}.png')
     return folder
 
@@ -72,7 +72,7 @@ def refused(capfd, kind, folder, message, cache):
     return said
 
 # What happens to a folder, as functions of it
-def text(name, content): return lambda f: (f/name).write_text(content)
+def text(name, content): return lambda f: (f/name).write_text(content, 'utf-8')
 def raw(name, content): return lambda f: (f/name).write_bytes(content)
 def edit(name, old, new):
     def change(f):
@@ -178,7 +178,7 @@ FINE = {
     'CRLF': lambda f: [p.write_bytes(p.read_bytes().replace(b'\n', b'\r\n')) for p in f.glob('*.csv')],
     'blank lines': lambda f: [p.write_bytes(p.read_bytes().replace(b'\n', b'\n\n')) for p in f.glob('*.csv')],
     'no last line feed': lambda f: [p.write_bytes(p.read_bytes().rstrip()) for p in f.glob('*.csv')],
-    'columns in another order, and more': lambda f: (f/TABLE).write_text('\n'.join(','.join([r[2], 'x', *r[:2]]) for r in (l.split(',') for l in (f/TABLE).read_text().splitlines()))),
+    'columns in another order, and more': lambda f: (f/TABLE).write_text('\n'.join(','.join([r[2], 'x', *r[:2]]) for r in (l.split(',') for l in (f/TABLE).read_text('utf-8').splitlines())), 'utf-8'),
     'spaces around labels': edit(TABLE, '3.png,1,3', '3.png, 1 ,3 '),
     'novel': edit(SUB, '3,boxer', '3,boxer\n9,novel'),
     'link within the folder': lambda f: ((f/ONE).rename(f/'train_images/three.png'), (f/ONE).symlink_to('three.png')),
@@ -374,10 +374,10 @@ def test_damaged_cache_is_named_and_left_alone(tmp_path, capfd):
 
 def test_cache_folder_that_is_a_file(tmp_path, capfd):
     folder = write_course(tmp_path/'course')
-    (tmp_path/'cache').write_text('mine')
+    (tmp_path/'cache').write_text('mine', 'utf-8')
     said = leaves(resvit_data.command, '--data', 'bird_dog_reptile', '--data_dir', folder)
     assert 'cannot be written (Not a directory): expected space and permission there, or another folder in RESVIT_CACHE' in said
-    assert (tmp_path/'cache').read_text() == 'mine' and capfd.readouterr() == ('', '')
+    assert (tmp_path/'cache').read_text('utf-8') == 'mine' and capfd.readouterr() == ('', '')
 
 def test_cache_folder_without_permission(tmp_path, capfd, request):
     folder = write_course(tmp_path/'course')
@@ -436,9 +436,9 @@ def test_full_disk_while_a_record_is_written(tmp_path, capfd):
     assert list((tmp_path/'results').iterdir()) == [] and capfd.readouterr() == ('', '')
 
 def test_full_disk_keeps_the_old_file(tmp_path):
-    (tmp_path/'a').write_text('old')
+    (tmp_path/'a').write_text('old', 'utf-8')
     with full_disk(), pytest.raises(InputError, match='a: cannot be written'): write_atomically(tmp_path/'a', lambda f: f.write(bytes(3000)))
-    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {'a': 'old'}
+    assert {p.name: p.read_text('utf-8') for p in tmp_path.iterdir()} == {'a': 'old'}
 
 @pytest.mark.parametrize('path, message', [('file/a', 'Not a directory'), ('nowhere/a', 'No such file or directory'), ('folder', 'Is a directory'), ('x'*300, 'File name too long')])
 def test_where_nothing_can_be_written(path, message, tmp_path):
