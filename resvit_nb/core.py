@@ -40,12 +40,13 @@ def out_of_memory(e:Exception) -> bool:
     "Whether there was no memory left, of the machine or of the GPU"
     return isinstance(e, (MemoryError,torch.OutOfMemoryError)) or "can't allocate memory" in str(e)
 
-# %% ../nbs/00_core.ipynb #f3ebad0e
+# %% ../nbs/00_core.ipynb #aa45400e
 def print_anything():
     "From now on print a letter that the terminal does not have as its code, such as \\xe9"
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')
 
+# %% ../nbs/00_core.ipynb #f3ebad0e
 def console_script(func):
     "Give `func` a `command`: its parameters as options; what the user can mend becomes one line and exit status 1"
     def leave(message): sys.exit(f'{func.__name__}: error: {InputError(message)}')
