@@ -10,9 +10,9 @@ __all__ = ['MAX_PIXELS', 'MANY_PIXELS', 'AVIF', 'FORMATS', 'SUFFIXES', 'one_at_a
            'content_hashes', 'cached_files', 'fractals', 'read_rows', 'check_columns', 'read_table', 'read_integer',
            'check_class', 'read_classes', 'read_label', 'of_a_tool', 'inside', 'check_file', 'check_once',
            'check_course', 'read_course', 'bird_dog_reptile', 'read_slice', 'list_folder', 'list_members',
-           'list_archive', 'list_tree', 'without_wrapper', 'ready_made', 'labelled', 'check_levels', 'few', 'left_out',
-           'tree_parts', 'tree_labels', 'image_tree', 'read_cifar100', 'cifar100', 'load_data', 'usual_split',
-           'describe_split', 'describe', 'list_classes', 'draw_sheet', 'resvit_data']
+           'list_archive', 'list_tree', 'without_wrapper', 'ready_made', 'labelled', 'check_levels', 'counted', 'few',
+           'left_out', 'tree_parts', 'tree_labels', 'image_tree', 'read_cifar100', 'cifar100', 'load_data',
+           'usual_split', 'describe_split', 'describe', 'list_classes', 'draw_sheet', 'resvit_data']
 
 # %% ../nbs/12_sources.ipynb #3316c346
 import csv, functools, hashlib, io, json, os, pickle, stat, sys, tarfile, tempfile, textwrap, threading, time
@@ -136,8 +136,8 @@ def decode_images(
             for i,(image,side) in enumerate(shown): images[i] = image; sides.append(side)
         finally: pool.shutdown(cancel_futures=True)    # after the first bad image, or Ctrl-C, no other one is read
     small = [s for s in sides if s<resolution]
-    return [f'{len(small):,} of {len(sides):,} images are smaller than {resolution} px and were enlarged; '
-            f'the smallest has {min(small)}'] if small else []
+    return [f'enlarged to {resolution} px: {len(small):,} of {len(sides):,} images; the smallest has {min(small)} px'
+           ] if small else []
 
 # %% ../nbs/12_sources.ipynb #2221bcc3
 LABEL_FIELDS = ('superclass','subclass','parent','part')    # arrays, in labels.npz
@@ -359,11 +359,13 @@ def inside(folder:Path, name:str, where:str) -> Path:
 
 def check_file(path, folder, where:str):
     "`InputError` unless `path` is an ordinary file in `folder`"
-    try: found = os.stat(path)
+    try:
+        found = os.lstat(path)
+        linked = stat.S_ISLNK(found.st_mode) or os.path.dirname(path)!=str(folder)
+        if linked: found = os.stat(path)
     except (OSError, ValueError): raise InputError(f'{where}: image missing') from None
     if not stat.S_ISREG(found.st_mode):
         raise InputError(f'{where}: not a file: expected an image, found a folder, pipe or device')
-    linked = os.path.islink(path) or os.path.dirname(path)!=str(folder)
     if linked and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
         raise InputError(f'{where}: a link that leaves the folder {folder}: expected an image')
 
@@ -384,7 +386,7 @@ def check_course(path:Path):
     "`InputError` that shows the layout beside what is there, unless a folder has the course's tables and images"
     wanted = ('train_data.csv (image,superclass_index,subclass_index), superclass_mapping.csv and '
               'subclass_mapping.csv (index,class), and the images in train_images/')
-    if not path.is_dir(): raise InputError(f'{path}: folder missing: expected one with {wanted}')
+    if not path.is_dir(): raise InputError(f'{path}: folder missing: expected {wanted}')
     for name,kind in COURSE.items():
         if (path/name).is_dir() if kind=='folder' else (path/name).is_file(): continue
         there = sorted(p.name+'/'*p.is_dir() for p in path.iterdir() if not of_a_tool(p.name))
@@ -415,7 +417,7 @@ def bird_dog_reptile(
     found = [str(inside(folder, file, w)) for file,w in zip(files, where)]
     for f,w in zip(found, where): check_file(f, folder, w)
     unnamed = len([n for n in os.listdir(folder) if n.lower().endswith(SUFFIXES)])-len(found)
-    notes = [f'left out: {unnamed:,} images in train_images that no row of train_data.csv names'] if unnamed>0 else []
+    notes = [f'left out: files in train_images that no row of train_data.csv names ({unnamed:,})'] if unnamed>0 else []
     def make(blank):
         images = blank(len(found))
         notes.extend(decode_images(found, images, where))
@@ -525,6 +527,10 @@ def check_levels(folders:list, pairs:list, one:bool, names:list, path:Path):
     if lost: raise InputError(f'{path}: folder {lost} holds {direct[lost]} images and no subclass: {expected}')
 
 # %% ../nbs/12_sources.ipynb #c5fa9db4
+def counted(n:int, what:str) -> str:
+    "A number and what it counts, such as '1 image' and '2 images'"
+    return f"{n:,} {what}{'s'*(n!=1)}"
+
 def few(names) -> str:
     "Some of the names, as many as fit a line"
     names = list(dict.fromkeys(names))
@@ -534,9 +540,9 @@ def left_out(others:list, outside:list) -> list:
     "Lines on what is in a tree and no image of a class"
     tools,files = [n for n in others if n.endswith('/')],[n for n in others if not n.endswith('/')]
     said = []
-    if tools: said.append(f'left out: {len(tools):,} files and folders of programs ({few(n[:-1] for n in tools)})')
-    if files: said.append(f'left out: {len(files):,} files that are no images ({few(files)})')
-    if outside: said.append(f'left out: {len(outside):,} images outside of a class ({few(outside)})')
+    if tools: said.append(f'left out: {counted(len(tools), "thing")} of other programs ({few(n[:-1] for n in tools)})')
+    if files: said.append(f'left out: {counted(len(files), "file")} of other kinds ({few(files)})')
+    if outside: said.append(f'left out: {counted(len(outside), "image")} outside of a class ({few(outside)})')
     return said
 
 # %% ../nbs/12_sources.ipynb #66f26a54
@@ -564,7 +570,7 @@ def tree_labels(names:list, path:Path) -> tuple:
     subclasses,subclass = np.unique([pairs[i][1] for i in used], return_inverse=True)
     deeper = [names[i] for i in used if len(folders[i])>(1 if one else 2)]
     if one: notes.append('one level of folders: each class is its own superclass and subclass')
-    if deeper: notes.append(f'{len(deeper):,} images lie below the folder of their class ({few(deeper)})')
+    if deeper: notes.append(f'in folders below that of their class: {counted(len(deeper), "image")} ({few(deeper)})')
     notes += left_out([], [n for n,(s,_) in zip(names, pairs) if not s])
     part = parts and np.array([list(PARTS).index(parts[i]) for i in used])
     return dict(superclass=superclass, subclass=subclass, superclasses=superclasses.tolist(),
@@ -666,7 +672,7 @@ def describe_split(data:HierarchicalImages, split:str, seed:int=0) -> str:
     both = same_pictures(data, parts)
     if both and len(data.files): such = f', such as {data.files[both[0][0]]} and {data.files[both[0][1]]}'
     elif both: such = ''
-    if both: said.append(f'{len(both):,} images of valid and test are copies of images in train, pixel by pixel{such}')
+    if both: said.append(f'in valid or test, and pixel by pixel in train, too: {counted(len(both), "image")}{such}')
     return '\n'.join(said)
 
 def describe(data:HierarchicalImages) -> str:
