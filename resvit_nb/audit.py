@@ -186,7 +186,7 @@ def say_record(path:Path):
         missing = f'there is no such record in {path.parent}'
         raise InputError(f'show {path.stem!r}: {missing}: expected a run_id as listed without --show')
     read_record(path)
-    say(path.read_text().rstrip('\n'))
+    say(path.read_text('utf-8').rstrip('\n'))
 
 # %% ../nbs/44_audit.ipynb #4f5cdf86
 def say_verified(results, data, data_dir):

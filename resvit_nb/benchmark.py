@@ -423,7 +423,7 @@ def machine() -> dict:
 def read_benchmark(path:Path) -> dict:
     "A record of `resvit_benchmark`; an empty one where there is none"
     if not path.exists(): return dict(schema=1)
-    try: found = json.loads(path.read_text())
+    try: found = json.loads(path.read_text('utf-8'))
     except (ValueError, OSError) as e:
         raise InputError(f'{path}: damaged ({e}): expected what resvit_benchmark wrote') from None
     if not isinstance(found, dict) or found.get('schema')!=1:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ALLOWED', 'ANY', 'RANGES', 'ONLY_VIT', 'ONLY_RESNET', 'ALWAYS', 'tiny', 'narrow', 'pretraining', 'LEFT_OUT',
            'PROFILES', 'RunConfig', 'check_field', 'check_config', 'canonical', 'run_id', 'phrase', 'unusual',
-           'pretrained', 'brief', 'Profile', 'find_profile']
+           'pretrained', 'brief', 'Profile', 'on_own_images', 'find_profile']
 
 # %% ../nbs/40_config.ipynb #d64b72af
 import hashlib, json, re
@@ -159,11 +159,19 @@ PROFILES = dict(
         "the reproduction: the course's images, the full networks, the epochs of the paper"))
 
 # %% ../nbs/40_config.ipynb #f7077800
+def on_own_images(profile:Profile) -> Profile:
+    "The networks and epochs of a profile, with the user's images and pre-training on fractals"
+    own = dict(data='image_tree', split='own-3:1:6', n_per_subclass=RunConfig.n_per_subclass)
+    before = replace(profile.pretraining, data='fractals', family=1)
+    return replace(profile, base=replace(profile.base, **own), pretraining=before,
+                   description="the paper's comparisons on images of one's own, as many as there are; networks and "
+                               'epochs are those of the profile')
+
 def find_profile(name:str, dataset:str=None) -> Profile:
-    "The profile of that name; `dataset` cifar100: the public twin of `paper`"
+    "The profile of that name; `dataset` cifar100: the public twin of `paper`; image_tree: the user's images"
     profile = PROFILES[check_one_of('profile', name, PROFILES)]
     if dataset is None: return profile
-    check_one_of('dataset', dataset, ['cifar100'])
+    if check_one_of('dataset', dataset, ['cifar100','image_tree'])=='image_tree': return on_own_images(profile)
     if name!='paper':
         raise InputError(f'dataset {dataset}: profile {name} draws its images: expected profile paper')
     return replace(profile, base=replace(profile.base, data='cifar100', split='paper-sizes-unique'),

@@ -57,14 +57,14 @@ def source_commit() -> dict:
     folder = Path(importlib.util.find_spec('resvit_nb').origin).parent
     def git(*words):
         command = ['git', '-C', str(folder), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, encoding='utf-8', check=True).stdout.strip()
     try: return dict(commit=git('rev-parse', 'HEAD'), clean=not git('status', '--porcelain', '--untracked-files=no'))
     except (OSError, subprocess.CalledProcessError): return {}
 
 # %% ../nbs/41_records.ipynb #49c01ada
 def processor() -> str:
     "The processor's name"
-    try: lines = Path('/proc/cpuinfo').read_text().splitlines()
+    try: lines = Path('/proc/cpuinfo').read_text('utf-8').splitlines()
     except OSError: return platform.processor()
     return next((l.split(':')[1].strip() for l in lines if l.startswith('model name')), platform.machine())
 
@@ -112,7 +112,7 @@ def write_record(record:Record, results:str|Path) -> Path:
 def parse_record(path:Path) -> Record:
     "Read and check a record; any exception means that it is damaged"
     if not path.is_file(): raise ValueError('no file')
-    facts = json.loads(path.read_text())
+    facts = json.loads(path.read_text('utf-8'))
     if facts['schema']!=SCHEMA: raise ValueError(f"schema is not {SCHEMA} but {facts['schema']!r}")
     found = facts_digest(facts)
     if facts.get('sha256', found)!=found: raise ValueError('edited since it was written')
@@ -165,7 +165,7 @@ OUR_OTHERS = ('benchmark.json',)    # what this package writes into a folder of 
 def is_record(path:Path) -> bool:
     "Whether a JSON file is meant as a record, good or damaged: by its name, or by what it says of itself"
     if NAMED_AS_RECORD.fullmatch(path.stem): return True
-    try: facts = json.loads(path.read_text())
+    try: facts = json.loads(path.read_text('utf-8'))
     except (OSError, ValueError, RecursionError): return False
     return isinstance(facts, dict) and {'schema', 'run_id'} <= facts.keys()
 

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['RESULTS', 'make_model', 'count_multiply_adds', 'channel_stats', 'count_parameters', 'free_memory', 'check_memory',
            'cpu_threads', 'file_digest', 'conditions', 'weights_origin', 'keep_weights', 'data_facts', 'ways',
-           'learner_facts', 'prepare', 'train', 'folder_of', 'images_of', 'check_data', 'check_begun', 'run_folder',
-           'only_one', 'check_writable', 'clear_up', 'weights_file', 'has_weights', 'find_weights', 'train_once', 'run',
-           'can_train', 'resvit_train']
+           'learner_facts', 'prepare', 'train', 'folder_of', 'images_of', 'announce', 'check_data', 'check_begun',
+           'run_folder', 'only_one', 'check_writable', 'clear_up', 'weights_file', 'has_weights', 'find_weights',
+           'train_once', 'run', 'can_train', 'resvit_train']
 
 # %% ../nbs/42_runs.ipynb #af933d7e
 import gc, json, os, psutil, shutil, time, torch
@@ -21,7 +21,7 @@ from safetensors.torch import save
 from torch.utils.flop_counter import FlopCounterMode
 from .core import InputError, cache_folder, console_script, write_atomically
 from .images import HierarchicalImages, find_split
-from .sources import load_data
+from .sources import describe, describe_split, load_data, usual_split
 from .batches import image_loaders, imagenet_stats
 from .models import create_model
 from .learner import choose_precision, find_recipe, image_learner
@@ -174,6 +174,12 @@ def images_of(config:RunConfig, folder=None) -> HierarchicalImages:
     "The images that `config` names, read from `folder` if they are not generated"
     return load_data(config.data, config.resolution, folder, config.family, config.n_per_subclass)
 
+def announce(config:RunConfig, data:HierarchicalImages):
+    "Say what a run is about to learn from; `InputError`, before anything is trained, where it cannot be"
+    print(describe(data), describe_split(data, config.split, config.split_seed), sep='\n', flush=True)
+    if len(data.names(config.target))<2:
+        raise InputError(f'{data.name}: one {config.target} alone: expected at least two to tell apart')
+
 # %% ../nbs/42_runs.ipynb #cf478a36
 def check_data(record:Record, path:Path, data:HierarchicalImages, folder) -> Record:
     "The record itself, unless it was made from other images"
@@ -236,7 +242,7 @@ def has_weights(record:Record) -> bool:
     if not file.exists(): return False
     sha256, note = digest(file), file.with_suffix('.json')
     if sha256==record.weights.get('left'): return True
-    return note.exists() and note.read_text()==weights_origin(sha256, record.data['fingerprint'])
+    return note.exists() and note.read_text('utf-8')==weights_origin(sha256, record.data['fingerprint'])
 
 # %% ../nbs/42_runs.ipynb #6aff0f85
 def find_weights(config:RunConfig, results:str|Path, data_dir) -> str|Path|None:
@@ -301,10 +307,14 @@ def resvit_train(
     results:str=RESULTS,         # Folder of records
     data_dir:str=None,           # Where the images are, for data that is read from files
     keep:bool=False,             # Keep the final weights, for runs that begin with them
+    split:str=None,              # How images are divided [own-8:1:1 for image_tree, else 3:1:6]
     **kwargs
 ):
     "Train one configuration, or find its record, and print its scores"
+    kwargs['split'] = split or usual_split(kwargs.get('data', RunConfig.data))
     config = RunConfig(**kwargs)
+    print(f'{config.data}, {config.resolution} px: {brief(config)}')
+    if data_dir is not None: announce(config, images_of(config, data_dir))
     record = run(config, results, data_dir, brief(config), keep)
     print(json.dumps(record.test, indent=1))
     print(f'record: {record_path(config, results)}')

@@ -21,7 +21,7 @@ def start(folder:Path, only:str, site:bool) -> subprocess.Popen:
     env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'} | dict(RESVIT_CACHE=str(folder/'cache'), TMPDIR=str(folder/'tmp'), OMP_NUM_THREADS='1')
     options = ['--profile', 'smoke', '--out', str(folder/'out'), '--results', str(folder/'results'), '--n_jobs', '1', *(['--only', only] if only else [])]
     code = 'from resvit_nb import site; ' + ('' if site else 'site.build_site = print; ') + 'site.resvit_reproduce.command()'
-    with open(folder/'printed', 'w') as printed:
+    with open(folder/'printed', 'w', encoding='utf-8') as printed:
         return subprocess.Popen([sys.executable, '-W', 'ignore', '-c', code, *options], cwd=project_root(), env=env, stdout=printed, stderr=subprocess.STDOUT)
 
 def being_written(folder:Path) -> list:
@@ -43,7 +43,7 @@ def wait(process, folder:Path, longest:float, rng) -> bool:
 def struck(folder:Path, before:set) -> str:
     "What it was doing, from what it printed and left half-done"
     half = ' '.join(p.name for p in being_written(folder) if p not in before)
-    printed = (folder/'printed').read_text()
+    printed = (folder/'printed').read_text('utf-8')
     for what, sign in (('checkpoint', '.epoch-'), ('record', '.json.'), ('record', '.npz.'), ('weights', '.safetensors'), ('page', '.ipynb.')):
         if sign in half: return what
     if 'site: ' in printed: return 'site'
@@ -61,7 +61,7 @@ def outcome(folder:Path) -> dict:
     "Tables and records, without what is timed"
     found = {p.name: [re.sub(r'[\d.]+ (s|min|h|MiB)\b', '', t) for t in tables(p)] for p in folder.glob('out/notebooks/*.ipynb')}
     for p in folder.glob('results/*.json'):
-        facts, record = json.loads(p.read_text()), read_record(p)
+        facts, record = json.loads(p.read_text('utf-8')), read_record(p)
         found[p.stem] = {k: v for k, v in facts.items() if k not in TIMES}, {k: v.tolist() for k, v in record.images.items()}, \
                         [{k: v for k, v in row.items() if 'second' not in k} for row in record.epochs]
     return found
@@ -72,7 +72,7 @@ def left_behind(folder:Path) -> list:
 
 def finish(process, folder:Path):
     "Wait for its end, which shall be a good one"
-    if process.wait(): raise SystemExit(f"exit status {process.returncode}:\n{(folder/'printed').read_text()}")
+    if process.wait(): raise SystemExit(f"exit status {process.returncode}:\n{(folder/'printed').read_text('utf-8')}")
 
 def inject(folder:Path, kills:int, only:str, seed:int, longest:float=25, site:bool=True) -> tuple:
     "Kill so many times, then let it finish and begin a new one after a dozen; a list of phases, one of what was lost, how many were finished"

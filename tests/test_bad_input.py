@@ -35,9 +35,9 @@ def write_course(folder, each=4):
     "A course folder: two superclasses of two subclasses, `each` images of every one"
     (folder/'train_images').mkdir(parents=True)
     for target, names in CLASSES.items():
-        (folder/f'{target}_mapping.csv').write_text('\n'.join(['index,class', *(f'{i},{n}' for i, n in enumerate(names))])+'\n')
+        (folder/f'{target}_mapping.csv').write_text('\n'.join(['index,class', *(f'{i},{n}' for i, n in enumerate(names))])+'\n', 'utf-8')
     rows = [f'{i}.png,{i%4//2},{i%4},"a picture, drawn"' for i in range(4*each)]
-    (folder/'train_data.csv').write_text('\n'.join(['image,superclass_index,subclass_index,description', *rows])+'\n')
+    (folder/'train_data.csv').write_text('\n'.join(['image,superclass_index,subclass_index,description', *rows])+'\n', 'utf-8')
     for i in range(4*each): picture(i).save(folder/f'train_images/{i}.png')
     return folder
 
@@ -72,7 +72,7 @@ def refused(capfd, kind, folder, message, cache):
     return said
 
 # What happens to a folder, as functions of it
-def text(name, content): return lambda f: (f/name).write_text(content)
+def text(name, content): return lambda f: (f/name).write_text(content, 'utf-8')
 def raw(name, content): return lambda f: (f/name).write_bytes(content)
 def edit(name, old, new):
     def change(f):
@@ -145,16 +145,16 @@ COURSE = {
     'image missing': (gone(ONE), 'line 5: 3.png: image missing'),
     'name with a line feed': (edit(TABLE, '3.png', '"3\n.png"'), r'line 6: 3\n.png: image missing'),
     'name too long': (edit(TABLE, '3.png', 'x'*300), 'image missing'),
-    'no folder of images': (gone('train_images'), 'line 2: 0.png: image missing'),
+    'no folder of images': (gone('train_images'), 'course/train_images: folder missing: expected train_data.csv'),
     # what may be in it
     'zero bytes': (raw(ONE, b''), 'line 5: 3.png: not a readable image'),
     'text': (raw(ONE, b'GIF89a, said the text'), 'line 5: 3.png: not a readable image'),
     'truncated PNG': (lambda f: os.truncate(f/ONE, 100), 'line 5: 3.png: not a readable image'),
     'PNG without pixels': (raw(ONE, png(8, 8)), 'line 5: 3.png: not a readable image'),
     'PNG with a byte changed': (lambda f: (f/ONE).write_bytes((b := (f/ONE).read_bytes())[:60]+bytes([b[60]^255])+b[61:]), 'line 5: 3.png: not a readable image'),
-    'bomb below where Pillow warns': (raw(ONE, png(10_000, 5_001)), 'line 5: 3.png: image too large: expected at most 50,000,000 pixels'),
-    'bomb where Pillow warns': (raw(ONE, png(10_000, 10_000)), 'line 5: 3.png: image too large: expected at most 50,000,000 pixels'),
-    'bomb where Pillow refuses': (raw(ONE, png(50_000, 50_000)), 'line 5: 3.png: image too large: expected at most 50,000,000 pixels'),
+    'empty and large, below where Pillow warns': (raw(ONE, png(8_000, 11_180)), 'line 5: 3.png: not a readable image'),
+    'bomb where Pillow warns': (raw(ONE, png(10_000, 12_001)), 'line 5: 3.png: image too large: expected at most 120,000,000 pixels'),
+    'bomb where Pillow refuses': (raw(ONE, png(50_000, 50_000)), 'line 5: 3.png: image too large: expected at most 120,000,000 pixels'),
     'bomb of text in a PNG': (raw(ONE, png(8, 8)[:33]+(lambda c: struct.pack('>I', len(c)-4)+c+struct.pack('>I', zlib.crc32(c)))(b'zTXta\0\0'+zlib.compress(bytes(10**8)))+png(8, 8)[33:]), 'not a readable image'),
     'floats': (saved(ONE, Image.new('F', (8, 8)), format='TIFF'), 'line 5: 3.png: not a readable image (mode F: expected 8 or 16 bits a channel)'),
     'a format that runs programs': (raw(ONE, b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n'), 'line 5: 3.png: not a readable image'),
@@ -178,7 +178,7 @@ FINE = {
     'CRLF': lambda f: [p.write_bytes(p.read_bytes().replace(b'\n', b'\r\n')) for p in f.glob('*.csv')],
     'blank lines': lambda f: [p.write_bytes(p.read_bytes().replace(b'\n', b'\n\n')) for p in f.glob('*.csv')],
     'no last line feed': lambda f: [p.write_bytes(p.read_bytes().rstrip()) for p in f.glob('*.csv')],
-    'columns in another order, and more': lambda f: (f/TABLE).write_text('\n'.join(','.join([r[2], 'x', *r[:2]]) for r in (l.split(',') for l in (f/TABLE).read_text().splitlines()))),
+    'columns in another order, and more': lambda f: (f/TABLE).write_text('\n'.join(','.join([r[2], 'x', *r[:2]]) for r in (l.split(',') for l in (f/TABLE).read_text('utf-8').splitlines())), 'utf-8'),
     'spaces around labels': edit(TABLE, '3.png,1,3', '3.png, 1 ,3 '),
     'novel': edit(SUB, '3,boxer', '3,boxer\n9,novel'),
     'link within the folder': lambda f: ((f/ONE).rename(f/'train_images/three.png'), (f/ONE).symlink_to('three.png')),
@@ -197,7 +197,7 @@ def test_what_is_odd_but_fine(change, tmp_path):
 
 TREE = {
     'empty': (lambda f: [shutil.rmtree(p) for p in f.iterdir()], 'no image found: expected superclass/subclass/*.png or *.jpg'),
-    'too flat': (lambda f: picture(0).save(f/'0.png'), '0.png: expected superclass/subclass/image'),
+    'too flat': (lambda f: [(shutil.rmtree(p), picture(0).save(f'{p}.png')) for p in f.iterdir()], 'bird.png: images in no folder: expected superclass/subclass/image'),
     'folder behind a link': (lambda f: (f/'dog').rename(f.parent/'dog') and (f/'dog').symlink_to(f.parent/'dog'), 'dog: a link to a folder: expected the folder itself'),
     'image behind a link': (lambda f: (picture(0).save(f.parent/'0.png'), (f/'dog/pug/x.png').symlink_to(f.parent/'0.png')), 'x.png: a link that leaves the folder'),
     'pipe': (lambda f: os.mkfifo(f/'dog/pug/x.png'), 'x.png: not a file'),
@@ -374,10 +374,10 @@ def test_damaged_cache_is_named_and_left_alone(tmp_path, capfd):
 
 def test_cache_folder_that_is_a_file(tmp_path, capfd):
     folder = write_course(tmp_path/'course')
-    (tmp_path/'cache').write_text('mine')
+    (tmp_path/'cache').write_text('mine', 'utf-8')
     said = leaves(resvit_data.command, '--data', 'bird_dog_reptile', '--data_dir', folder)
     assert 'cannot be written (Not a directory): expected space and permission there, or another folder in RESVIT_CACHE' in said
-    assert (tmp_path/'cache').read_text() == 'mine' and capfd.readouterr() == ('', '')
+    assert (tmp_path/'cache').read_text('utf-8') == 'mine' and capfd.readouterr() == ('', '')
 
 def test_cache_folder_without_permission(tmp_path, capfd, request):
     folder = write_course(tmp_path/'course')
@@ -436,9 +436,9 @@ def test_full_disk_while_a_record_is_written(tmp_path, capfd):
     assert list((tmp_path/'results').iterdir()) == [] and capfd.readouterr() == ('', '')
 
 def test_full_disk_keeps_the_old_file(tmp_path):
-    (tmp_path/'a').write_text('old')
+    (tmp_path/'a').write_text('old', 'utf-8')
     with full_disk(), pytest.raises(InputError, match='a: cannot be written'): write_atomically(tmp_path/'a', lambda f: f.write(bytes(3000)))
-    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {'a': 'old'}
+    assert {p.name: p.read_text('utf-8') for p in tmp_path.iterdir()} == {'a': 'old'}
 
 @pytest.mark.parametrize('path, message', [('file/a', 'Not a directory'), ('nowhere/a', 'No such file or directory'), ('folder', 'Is a directory'), ('x'*300, 'File name too long')])
 def test_where_nothing_can_be_written(path, message, tmp_path):

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 def run(command, *options, cwd=ROOT, **env):
     env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'} | env
-    return subprocess.run([Path(sys.executable).with_name(command), *map(str, options)], cwd=cwd, env=env, capture_output=True, text=True)
+    return subprocess.run([Path(sys.executable).with_name(command), *map(str, options)], cwd=cwd, env=env, capture_output=True, encoding='utf-8')
 
 BAD = [
     ('resvit_reproduce', ('--profile', 'big'), "profile 'big': expected one of smoke, quick, paper"),
@@ -34,7 +34,7 @@ def test_bad_input_is_one_line_and_writes_nothing(command, options, message, tmp
 def test_without_records_and_images_the_page_says_so(tmp_path):
     done = run('resvit_reproduce', '--profile', 'paper', '--only', 'dropout', '--out', tmp_path/'out', '--results', tmp_path/'results')
     assert done.returncode == 0, done.stderr
-    assert '36 of 36 runs have no record' in done.stdout and 'not run yet' in (tmp_path/'out/site/experiments/dropout.html').read_text()
+    assert '36 of 36 runs have no record' in done.stdout and 'not run yet' in (tmp_path/'out/site/experiments/dropout.html').read_text('utf-8')
     assert not list((tmp_path/'results').glob('*'))
 
 def test_outside_a_copy_of_the_repository(tmp_path):
@@ -69,7 +69,7 @@ def test_reproduce_trains_every_run_once(smoke):
 
 def test_terminal_and_page_show_the_numbers_of_the_records(smoke):
     folder, printed = smoke
-    page = (folder/'out/site/experiments/dropout.html').read_text()
+    page = (folder/'out/site/experiments/dropout.html').read_text('utf-8')
     for setting, configs in make_plan('dropout', 'smoke').settings.items():
         for config in configs:
             accuracy = read_record(folder/'results'/f'{run_id(config)}.json').test['accuracy']
@@ -80,13 +80,13 @@ def test_terminal_and_page_show_the_numbers_of_the_records(smoke):
 
 def test_every_table_of_a_small_profile_says_that_it_is_none_of_the_reproduction(smoke):
     for page in (smoke[0]/'out/notebooks').glob('*.ipynb'):
-        shown = [''.join(o.get('data', {}).get('text/markdown', '')) for c in json.loads(page.read_text())['cells'] for o in c.get('outputs', [])]
+        shown = [''.join(o.get('data', {}).get('text/markdown', '')) for c in json.loads(page.read_text('utf-8'))['cells'] for o in c.get('outputs', [])]
         captions = [line for text in shown for line in text.splitlines() if line.startswith(': ')]
         assert len(captions) >= 3 and [c for c in captions if 'Profile smoke, not the reproduction.' not in c] == []
 
 def test_site_has_no_broken_link_and_no_path_of_this_machine(smoke):
     site = smoke[0]/'out/site'
-    pages = {p: Links(p.read_text()) for p in site.rglob('*.html')}
+    pages = {p: Links(p.read_text('utf-8')) for p in site.rglob('*.html')}
     assert {'index.html', 'dropout.html', 'images.html', 'resnet.html'} <= {p.name for p in pages}
     broken = []
     for page, parsed in pages.items():
@@ -97,12 +97,12 @@ def test_site_has_no_broken_link_and_no_path_of_this_machine(smoke):
             if to.is_dir(): to = to/'index.html'
             if not to.exists() or (anchor and to in pages and anchor not in pages[to].ids): broken.append(f'{page.name}: {link}')
     assert broken == []
-    assert [p.name for p in pages if str(ROOT) in p.read_text()] == []
-    typed = {p.name: p.read_text().count(str(smoke[0])) for p in pages if str(smoke[0]) in p.read_text()}
+    assert [p.name for p in pages if str(ROOT) in p.read_text('utf-8')] == []
+    typed = {p.name: p.read_text('utf-8').count(str(smoke[0])) for p in pages if str(smoke[0]) in p.read_text('utf-8')}
     assert typed == {f'{name}.html': 1 for name in (*EXPERIMENTS, 'hierarchy', 'claims', 'variance')}  # --results, as typed
 
 def test_a_table_row_leads_to_its_record(smoke):
     page = smoke[0]/'out/site/experiments/dropout.html'
-    links = [link for link in Links(page.read_text()).links if 'results/' in link]
+    links = [link for link in Links(page.read_text('utf-8')).links if 'results/' in link]
     assert {Path(link).stem for link in links} == {run_id(c) for p in [make_plan('dropout', 'smoke')] for c in [*p.before, *p.configs]}
-    for link in links: assert json.loads((page.parent/link).read_text())['config']['resolution'] == 16
+    for link in links: assert json.loads((page.parent/link).read_text('utf-8'))['config']['resolution'] == 16

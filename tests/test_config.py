@@ -9,14 +9,14 @@ from resvit_nb.config import ALLOWED, ALWAYS, PROFILES, RANGES, RunConfig, brief
 from resvit_nb.records import read_record
 
 ROOT = Path(__file__).parent.parent
-PUBLISHED = json.loads((Path(__file__).parent/'published_scores.json').read_text())
+PUBLISHED = json.loads((Path(__file__).parent/'published_scores.json').read_text('utf-8'))
 
 def test_published_records_are_found_under_their_names_with_their_scores():
     "The table was written before the module was taken apart; records that are added later may be added to it"
     found = {p.stem: p for p in (ROOT/'results').rglob('*-*.json')}
     assert len(PUBLISHED) >= 91 and set(PUBLISHED) <= set(found)
     for name, (accuracy, loss) in PUBLISHED.items():
-        facts = json.loads(found[name].read_text())
+        facts = json.loads(found[name].read_text('utf-8'))
         config = RunConfig(**facts['config'])
         assert run_id(config) == facts['run_id'] == name
         record = read_record(found[name])

@@ -1,5 +1,6 @@
 "Errors of one line, functions as commands, files written whole or not at all."
-import os, signal
+import json, os, re, signal, subprocess, sys
+from pathlib import Path
 import pytest, torch
 from resvit_nb.core import InputError, check_one_of, console_script, write_atomically
 
@@ -41,3 +42,46 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(InputError, match=r'a.txt: cannot be written \(no space left\)'): write_atomically(tmp_path/'a.txt', failing)
     with pytest.raises(InputError, match=r'b/a.txt: cannot be written \(No such file or directory\)'): write_atomically(tmp_path/'b/a.txt', print)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {'a.txt': b'old'}
+
+# ---- text is UTF-8, whatever the machine's language
+ROOT = Path(__file__).parent.parent
+
+def code_of(path):
+    "The code of a module or of a notebook"
+    if path.suffix == '.py': return path.read_text('utf-8')
+    return '\n'.join(''.join(c['source']) for c in json.loads(path.read_text('utf-8'))['cells'] if c['cell_type'] == 'code')
+
+def test_every_text_file_says_its_encoding():
+    files = [*(ROOT/'nbs').rglob('*.ipynb'), *(ROOT/'resvit_nb').glob('*.py'), *(p for p in (ROOT/'tests').glob('*.py') if p.name != 'test_core.py')]
+    default = re.compile(r'\.read_text\(\)|\btext=True|\bwrite_text\((?!.*utf-8)|(?<![\w.])open\([^()\'"]*(, *[\'"][rwat+]*[\'"])?\)')
+    assert len(files) > 60
+    assert [(p.name, m[0]) for p in files if '.ipynb_checkpoints' not in p.parts for m in default.finditer(code_of(p))] == []
+
+def elsewhere(folder, code, **env):
+    "What Python prints for `code` where the language of the machine is not UTF-8 and nothing may depend on that"
+    env = {**os.environ, 'LC_ALL': 'C', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0', 'PYTHONPATH': str(ROOT), **env}
+    (folder/'it.py').write_text(code, 'utf-8')    # fastcore reads the source of a command
+    done = subprocess.run([sys.executable, '-W', 'ignore', folder/'it.py'], env=env, capture_output=True)
+    return done.returncode, done.stdout, done.stderr.decode(errors='replace')
+
+def test_letters_that_the_terminal_does_not_have(tmp_path):
+    code = '''
+from resvit_nb.core import InputError, console_script
+@console_script
+def spam(n:int=0): # Zahl
+    "Writes"
+    print('Zw\\xf6lf')
+    if n: raise InputError('V\\xf6gel \\u9ce5')
+spam.command(['--n', '1'])'''
+    assert elsewhere(tmp_path, code) == (1, b'Zw\\xf6lf\n', 'spam: error: V\\xf6gel \\u9ce5\n')
+
+def test_an_account_without_a_home_folder(tmp_path):
+    code = '''
+import os, pwd
+def nobody(*args): raise KeyError
+os.environ.pop('HOME', None); pwd.getpwuid = nobody
+from resvit_nb.sources import resvit_data
+resvit_data.command(['--resolution', '8'])'''
+    status, printed, said = elsewhere(tmp_path, code, RESVIT_CACHE='')
+    assert (status, printed, said.count('\n')) == (1, b'', 1)
+    assert said.startswith('resvit_data: error: no home folder') and 'RESVIT_CACHE' in said

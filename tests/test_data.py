@@ -34,7 +34,7 @@ def correlation(a, b):
 @pytest.mark.skipif(not (REAL/'cifar100_train.tar').is_file(), reason='no CIFAR-100 here')
 def test_the_stored_copies_are_those_of_the_archive():
     data = cifar100(REAL/'cifar100_train.tar', 32)
-    assert COPIES_FILE.read_text().splitlines()[:2] == [f'# {data.fingerprint}', 'first,second,correlation,flipped']
+    assert COPIES_FILE.read_text('utf-8').splitlines()[:2] == [f'# {data.fingerprint}', 'first,second,correlation,flipped']
     pairs = known_copies(data)
     assert pairs == sorted(pairs) and len({p[:2] for p in pairs}) == len(pairs)
     for i, j, stored, flipped in pairs[::50]:

@@ -149,14 +149,14 @@ def record():
         yield write_record(small_record(), folder)
 
 def test_damaged_records(record):
-    whole, text = read_record(record), record.read_text()
+    whole, text = read_record(record), record.read_text('utf-8')
     facts = json.loads(text)
     # what a run says of itself, and nothing checks: a string is a string
     free = {'started', 'versions', 'hardware', 'recipe', 'seconds', 'memory_mib', 'parameters', 'multiply_adds', 'precision', 'weights', 'data', 'epochs'}
     @examples(400)
     @given(path=st.sampled_from([p for p in places(facts) if not p or p[0] not in free]), kind=st.sampled_from(['replace', 'remove', 'add']), new=anything)
     def change_json(path, kind, new):
-        record.write_text(json.dumps(changed(facts, path, kind, new)))
+        record.write_text(json.dumps(changed(facts, path, kind, new)), 'utf-8')
         again = right_or_refused(read_record, record)
         if again is not None: assert same(again, whole)
     @examples(200)
@@ -165,7 +165,7 @@ def test_damaged_records(record):
         record.write_bytes(content)
         right_or_refused(read_record, record)
     try: change_json(); change_bytes()
-    finally: record.write_text(text)
+    finally: record.write_text(text, 'utf-8')
 
 def test_damaged_arrays(record):
     arrays = record.with_suffix('.npz')

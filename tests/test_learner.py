@@ -176,7 +176,7 @@ def test_fastai_writes_its_own_table(data, tmp_path):
     learn = small(data)
     learn.path = tmp_path
     learn.fit(2, cbs=CSVLogger(fname='history.csv'))
-    assert len((tmp_path/'history.csv').read_text().splitlines()) == 3
+    assert len((tmp_path/'history.csv').read_text('utf-8').splitlines()) == 3
 
 def test_one_class_is_nothing_to_learn(data):
     dls = loaders(data)

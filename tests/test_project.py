@@ -30,7 +30,7 @@ def test_export_leaves_no_difference(copy):
     nbdev('nbdev_export', copy)
     made, kept = sorted((copy/'resvit_nb').glob('*.py')), sorted((ROOT/'resvit_nb').glob('*.py'))
     assert [p.name for p in made] == [p.name for p in kept]
-    assert [p.name for p, q in zip(made, kept) if p.read_text() != q.read_text()] == []
+    assert [p.name for p, q in zip(made, kept) if p.read_text('utf-8') != q.read_text('utf-8')] == []
 
 def test_modules_have_lines_of_120_characters_at_most():
     listed = re.compile(r"__all__|           '")    # nbdev's list of names
@@ -43,12 +43,12 @@ def test_modules_import_from_lower_rooms_only():
     assert upward == []
 
 def test_every_module_comes_from_a_notebook():
-    exported = {re.search(r'#\| default_exp (\w+)', p.read_text())[1] for p in NOTEBOOKS if 'default_exp' in p.read_text()}
+    exported = {re.search(r'#\| default_exp (\w+)', p.read_text('utf-8'))[1] for p in NOTEBOOKS if 'default_exp' in p.read_text('utf-8')}
     assert exported == {p.stem for p in (ROOT/'resvit_nb').glob('[!_]*.py')}
 
 def test_notebooks_are_clean_and_keep_their_tags(copy):
     nbdev('nbdev_clean', copy)
-    assert [p.name for p in NOTEBOOKS if (copy/p.relative_to(ROOT)).read_text() != p.read_text()] == []
+    assert [p.name for p in NOTEBOOKS if (copy/p.relative_to(ROOT)).read_text('utf-8') != p.read_text('utf-8')] == []
     for name, path in experiments(copy).items(): assert set(find_parameters(nbformat.read(path, 4), name)) == {'profile', 'dataset', 'weights', 'resolution', 'seeds', 'data_dir', 'pretrain_dir', 'results', 'n_jobs'}
 
 COMMENTED = re.compile(r'    \w+(:[^#]*)?,?\s*# ')    # fields and parameters, each with its comment: there may be many
@@ -56,7 +56,7 @@ WORDS = re.compile(r'def (text_checks|explanations_table)\(')    # tables of wor
 
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebook_form(path):
-    nb = json.loads(path.read_text())
+    nb = json.loads(path.read_text('utf-8'))
     code = [c for c in nb['cells'] if c['cell_type'] == 'code']
     assert [c['id'] for c in nb['cells'] if isinstance(c['source'], str)] == [], 'Quarto drops the newlines of a source that is one string'
     assert [c['id'] for c in code if len([l for l in c['source'] if not COMMENTED.match(l)]) > 25 and not WORDS.search(''.join(c['source']))] == [], 'library cells have 25 lines at most'
@@ -66,15 +66,15 @@ def test_notebook_form(path):
     assert [c['id'] for c in pictures if '#| fig-alt:' not in ''.join(c['source'])] == [], 'a picture needs a text for those who cannot see it'
 
 def test_readme_is_made_from_the_home_page():
-    assert (ROOT/'README.md').read_text() == readme(nbformat.read(ROOT/'nbs/index.ipynb', 4)), 'run `make readme`'
+    assert (ROOT/'README.md').read_text('utf-8') == readme(nbformat.read(ROOT/'nbs/index.ipynb', 4)), 'run `make readme`'
 
 def test_readme_names_the_test_command_that_ci_runs():
-    assert 'make test' in (ROOT/'README.md').read_text() and re.search(r'^make test$', (ROOT/'.ci/run').read_text(), re.M)
+    assert 'make test' in (ROOT/'README.md').read_text('utf-8') and re.search(r'^make test$', (ROOT/'.ci/run').read_text('utf-8'), re.M)
 
 def test_no_path_of_a_machine_in_the_repository():
-    files = subprocess.run(['git', 'ls-files'], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    files = subprocess.run(['git', 'ls-files'], cwd=ROOT, capture_output=True, encoding='utf-8').stdout.split()
     files = [ROOT/f for f in files if Path(f).suffix in TEXT] or NOTEBOOKS
-    found = [f'{p.name}: {m}' for p in files if p.is_file() and not p.is_symlink() for m in re.findall(r'/(?:work|root|home|Users|site-packages)/[\w.-]+', p.read_text())]
+    found = [f'{p.name}: {m}' for p in files if p.is_file() and not p.is_symlink() for m in re.findall(r'/(?:work|root|home|Users|site-packages)/[\w.-]+', p.read_text('utf-8'))]
     assert found == []
 
 def test_site_settings_stand_in_one_place():
@@ -85,7 +85,7 @@ def test_pins_are_in_settings_and_constraints_satisfy_them():
     from packaging.utils import canonicalize_name
     settings = configparser.ConfigParser(delimiters=['='])
     settings.read(ROOT/'settings.ini')
-    pinned = dict(line.split('==') for line in (ROOT/'constraints.txt').read_text().splitlines() if '==' in line)
+    pinned = dict(line.split('==') for line in (ROOT/'constraints.txt').read_text('utf-8').splitlines() if '==' in line)
     pinned = {canonicalize_name(k): v for k, v in pinned.items()}
     wanted = [Requirement(r) for r in settings['DEFAULT']['requirements'].split()]
     assert {'fastcore', 'execnb', 'ghapi', 'plum-dispatch', 'fastprogress'} <= {r.name for r in wanted}

@@ -25,7 +25,7 @@ def test_what_cannot_fit_into_memory_is_refused(changes):
         check_memory(RunConfig(**changes), 87, 10**6, torch.device('cpu'))
 
 def test_a_results_folder_that_cannot_be_written_is_known_before_training(results):
-    results.parent.mkdir(exist_ok=True); results.write_text('a file')
+    results.parent.mkdir(exist_ok=True); results.write_text('a file', 'utf-8')
     with pytest.raises(InputError, match='results .*: cannot be written: expected a folder to write to'): run(SMALL, results)
 
 @pytest.mark.parametrize('changes, message', [
@@ -98,7 +98,7 @@ def commit_in(folder):
     "`source_commit`, as a copy of the package in `folder` says it"
     code = 'from resvit_nb.records import source_commit; import json; print(json.dumps(source_commit()))'
     env = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'} | dict(PYTHONPATH=str(folder))
-    return json.loads(subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=folder, env=env, capture_output=True, text=True, check=True).stdout)
+    return json.loads(subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=folder, env=env, capture_output=True, encoding='utf-8', check=True).stdout)
 
 def test_a_record_names_the_commit_of_its_code(tmp_path):
     shutil.copytree(ROOT/'resvit_nb', tmp_path/'resvit_nb', ignore=shutil.ignore_patterns('__pycache__'))
@@ -107,7 +107,7 @@ def test_a_record_names_the_commit_of_its_code(tmp_path):
     for command in (['init', '-q'], ['add', '.'], ['commit', '-qm', 'one']): subprocess.run(git+command, check=True)
     clean = commit_in(tmp_path)
     assert len(clean['commit']) == 40 and clean['clean']
-    (tmp_path/'resvit_nb/__init__.py').write_text('changed = True')
+    (tmp_path/'resvit_nb/__init__.py').write_text('changed = True', 'utf-8')
     assert commit_in(tmp_path) == dict(clean, clean=False)
 
 # ---- imports go down only
@@ -115,7 +115,7 @@ def test_no_module_of_this_floor_imports_one_above_it():
     import re
     floor = ['config', 'records', 'runs', 'workers', 'audit']
     for i, name in enumerate(floor):
-        imported = re.findall(r'^from \.(\w+) import', (ROOT/f'resvit_nb/{name}.py').read_text(), re.M)
+        imported = re.findall(r'^from \.(\w+) import', (ROOT/f'resvit_nb/{name}.py').read_text('utf-8'), re.M)
         assert not set(floor[i:]) & set(imported), name
 
 # ---- many at once

@@ -16,15 +16,15 @@ def place(tmp_path_factory):
     (course/'train_images').mkdir(parents=True)
     for target in ('superclass', 'subclass'):
         lines = [f'{i},"{c}"' for i, c in enumerate([*data.names(target), 'novel'])]
-        (course/f'{target}_mapping.csv').write_text('\n'.join(['index,class', *lines]))
+        (course/f'{target}_mapping.csv').write_text('\n'.join(['index,class', *lines]), 'utf-8')
     lines = [f'{i}.png,{data.superclass[i]},{data.subclass[i]},"a picture, drawn"' for i in range(len(data))]
-    (course/'train_data.csv').write_text('\n'.join(['image,superclass_index,subclass_index,description', *lines]))
+    (course/'train_data.csv').write_text('\n'.join(['image,superclass_index,subclass_index,description', *lines]), 'utf-8')
     for i, image in enumerate(data.images): Image.fromarray(image.transpose(1, 2, 0)).save(course/f'train_images/{i}.png')
     Image.fromarray(data.images[0].transpose(1, 2, 0)).save(folder/'one.png')
     yield folder
     patched.undo()
 
-def edit(name, old, new): return lambda f: (f/name).write_text((f/name).read_text().replace(old, new, 1))
+def edit(name, old, new): return lambda f: (f/name).write_text((f/name).read_text('utf-8').replace(old, new, 1), 'utf-8')
 def linked(f): (f/'train_images/3.png').unlink(); (f/'train_images/3.png').symlink_to(f.parents[1]/'one.png')
 
 @pytest.mark.parametrize('change, message', [

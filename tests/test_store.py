@@ -73,7 +73,7 @@ def tracked(folder, tree, n, to=None):
     names = []
     if n or to: kill_at(n, names)
     run(SHORT, folder/'results', tree, keep=True)
-    if to: to.write_text(json.dumps(names))
+    if to: to.write_text(json.dumps(names), 'utf-8')
 
 def outcome(folder):
     "What must be the same: every file's name, and the content of the record and of the weights, but for times"
@@ -89,14 +89,14 @@ def everywhere(folder):
     tracked(folder/'first', tree, None)    # what is imported late is imported here, once
     gc.collect(); gc.freeze()
     assert ended(forked(tracked, folder/'whole', tree, None, folder/'names')) == 0
-    names, whole, wrong, trained = json.loads((folder/'names').read_text()), outcome(folder/'whole'), [], 0
+    names, whole, wrong, trained = json.loads((folder/'names').read_text('utf-8')), outcome(folder/'whole'), [], 0
     for n, name in enumerate(names, 1):
         here = folder/f'{n}'
         status = ended(forked(tracked, here, tree, n)), ended(forked(tracked, here, tree, None))
         if status != (-signal.SIGKILL, 0): wrong.append(f'{n} {name}: ended with {status}')
         else: wrong += [f'{n} {name}: {what} differ' for what, a, b in zip(('files', 'images', 'epochs', 'scores', 'weights', 'resumed', 'bits'), whole, outcome(here)) if a != b]
         shutil.rmtree(here)
-    (folder/'wrong').write_text(json.dumps(dict(moments=len(names), wrong=wrong)))
+    (folder/'wrong').write_text(json.dumps(dict(moments=len(names), wrong=wrong)), 'utf-8')
 
 def twice(folder):
     "Two processes ask for the same run, and two fine-tunings for the same pre-training whose weights are gone; each is trained once"
@@ -132,12 +132,12 @@ def hear(): signal.signal(signal.SIGINT, signal.SIG_DFL)    # a shell's backgrou
 
 def script(folder, attack, **options):
     env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'} | dict(OMP_NUM_THREADS='1')
-    return subprocess.Popen([sys.executable, '-W', 'ignore', __file__, str(folder), attack], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=hear, **options)
+    return subprocess.Popen([sys.executable, '-W', 'ignore', __file__, str(folder), attack], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding='utf-8', preexec_fn=hear, **options)
 
 def test_killed_at_every_moment_it_ends_with_the_same_bits(tmp_path):
     child = script(tmp_path, 'everywhere')
     assert child.wait() == 0, child.stdout.read()
-    found = json.loads((tmp_path/'wrong').read_text())
+    found = json.loads((tmp_path/'wrong').read_text('utf-8'))
     assert found['moments'] > 35 and found['wrong'] == []
 
 def test_two_that_want_the_same_train_it_once(tmp_path):
@@ -271,11 +271,11 @@ def test_a_bad_record_is_left_alone_and_not_trained_over(store):
     record = store[2]()
     path = store[1]/f'{record.run_id}.json'
     for old, new, why in (('"schema": 1', '"schema": 2', 'schema is not 1 but 2'), ('"drop": 0.5', '"drop": 0.4', 'edited since'), ('{', '{"new": 1, ', 'edited since')):
-        whole = path.read_text()
-        path.write_text(whole.replace(old, new, 1))
+        whole = path.read_text('utf-8')
+        path.write_text(whole.replace(old, new, 1), 'utf-8')
         with pytest.raises(InputError, match=why): store[2]()
-        assert path.read_text() == whole.replace(old, new, 1)
-        path.write_text(whole)
+        assert path.read_text('utf-8') == whole.replace(old, new, 1)
+        path.write_text(whole, 'utf-8')
     path.with_suffix('.npz').unlink()
     with pytest.raises(InputError, match='FileNotFoundError'): store[2]()
     assert [p.name for p in store[1].iterdir()] == [path.name]
@@ -312,7 +312,7 @@ def test_resvit_runs(store, capsys):
     assert command('--results', results, '--verify', '--data', 'image_tree', '--data_dir', tree) is None
     assert '2 records are good, 2 of them checked against their images' in capsys.readouterr().out
     path = results/f'{other.run_id}.json'
-    path.write_text(path.read_text().replace('"accuracy": ', '"accuracy": 1', 1))
+    path.write_text(path.read_text('utf-8').replace('"accuracy": ', '"accuracy": 1', 1), 'utf-8')
     (lonely := results/f'{run_id(replace(CONFIG, seed=9))}.npz').write_bytes(b'')
     said = command('--results', results, '--verify')
     assert said.count('\n') == 1 and str(path) in said and lonely.name in said and kept.run_id not in said
@@ -343,15 +343,15 @@ def test_prune_takes_what_nobody_needs_and_nothing_else(store, monkeypatch, caps
 def test_damage_is_noticed_without_a_hash_of_the_facts(old, new, why, store):
     record = store[2]()
     path = store[1]/f'{record.run_id}.json'
-    path.write_text(whole := re.sub(r',\n "sha256": "\w+"\n}', '\n}', path.read_text()))
+    path.write_text(whole := re.sub(r',\n "sha256": "\w+"\n}', '\n}', path.read_text('utf-8')))
     assert same(read_record(path), record)    # as the oldest records are
-    path.write_text(whole.replace(old, new, 1))
+    path.write_text(whole.replace(old, new, 1), 'utf-8')
     with pytest.raises(InputError, match=why): read_record(path)
     facts = json.loads(whole)
-    path.write_text(json.dumps(facts | dict(memory_mib='much')))
+    path.write_text(json.dumps(facts | dict(memory_mib='much')), 'utf-8')
     with pytest.raises(InputError, match="memory_mib 'much': expected int"): read_record(path)
     better = facts | dict(test=facts['test'] | dict(accuracy=.99))
-    path.write_text(json.dumps(better))
+    path.write_text(json.dumps(better), 'utf-8')
     with pytest.raises(InputError, match='scores are not those of its images'): read_record(path)
 
 
@@ -363,7 +363,7 @@ def test_files_of_the_user_are_named_and_passed_over(store, capfd):
     record = store[2]()
     for name, content in FOREIGN.items(): (store[1]/name).write_bytes(content)
     (store[1]/'folder.json').mkdir(); (store[1]/'loop.json').symlink_to('loop.json')
-    (store[1]/'benchmark.json').write_text('{"schema": 1}')    # of this package
+    (store[1]/'benchmark.json').write_text('{"schema": 1}', 'utf-8')    # of this package
     (store[1]/'pictures.npz').write_bytes(b'')
     found, bad = records.read_all(store[1])
     assert [r.run_id for r in found] == [record.run_id] and bad == []
@@ -393,7 +393,7 @@ def test_nobody_reads_on(store):
     code = 'from resvit_nb import audit, records; records.list_records = audit.list_records = lambda r: "line\\n"*10**5; audit.resvit_runs.command()'
     for options in ('', '--verify', '--show x'):
         shell = f"{sys.executable} -c '{code}' --results {store[1]} {options} | head -n 1 >/dev/null; echo ${{PIPESTATUS[0]}}"
-        done = subprocess.run(['bash', '-c', shell], env=env, capture_output=True, text=True)
+        done = subprocess.run(['bash', '-c', shell], env=env, capture_output=True, encoding='utf-8')
         assert done.stdout == ('1\n' if 'x' in options else '0\n') and 'roken' not in done.stderr and 'Traceback' not in done.stderr, done
 
 
@@ -476,7 +476,7 @@ def test_resvit_runs_trains_again(store, capsys, tmp_path):
     drawn = []
     for _ in range(2):
         assert command('--results', results, '--rerun', 2, '--seed', 3, '--out', tmp_path/'new/audit.json', *images) is None
-        facts = json.loads((tmp_path/'new/audit.json').read_text())
+        facts = json.loads((tmp_path/'new/audit.json').read_text('utf-8'))
         drawn.append([c['run_id'] for c in facts['comparisons']])
         assert facts['seed'] == 3 and all(c['same'] == (c['run_id'] != made[2].run_id) for c in facts['comparisons'])
     assert drawn[0] == drawn[1] and len(set(drawn[0])) == 2
