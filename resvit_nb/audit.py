@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['entries_that_differ', 'epochs_that_differ', 'circumstances', 'Comparison', 'compare', 'describe', 'begin_with',
            'train_again', 'rerun', 'against_data', 'verify', 'draw', 'audit', 'save_audit', 'prune', 'say',
-           'say_record', 'say_verified', 'say_pruned', 'say_list', 'say_audit', 'resvit_runs']
+           'find_record', 'say_record', 'say_model', 'say_verified', 'say_pruned', 'say_list', 'say_audit',
+           'resvit_runs']
 
 # %% ../nbs/44_audit.ipynb #86df626d
 import json, os, random, sys, tempfile
@@ -18,8 +19,8 @@ from .core import InputError, cache_folder, check_one_of, console_script, write_
 from .images import HierarchicalImages, find_split
 from .sources import SOURCES
 from .records import Record, digest, leftovers, list_records, passed_over, read_all, read_record, remove
-from .runs import RESULTS, can_train, check_writable, folder_of, images_of, run_folder, train, weights_file
-
+from .runs import (
+    RESULTS, can_train, check_writable, folder_of, images_of, keep_model, run_folder, train, weights_file)
 
 # %% ../nbs/44_audit.ipynb #5df92963
 def entries_that_differ(a:np.ndarray, b:np.ndarray) -> np.ndarray:
@@ -172,7 +173,7 @@ def prune(results:str|Path) -> list:
         with suppress(Timeout), FileLock(place/'lock', timeout=0): removed.append((place, remove(place)))
     return removed
 
-# %% ../nbs/44_audit.ipynb #93ed1cbb
+# %% ../nbs/44_audit.ipynb #db310403
 def say(text:str):
     "Print, and end quietly where nobody reads on, as in `resvit_runs | head`"
     try: print(text, flush=True)
@@ -180,13 +181,20 @@ def say(text:str):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())    # Python writes once more when it ends
         sys.exit(0)
 
+def find_record(name:str, results:str|Path) -> Path:
+    "The file of the record with this run_id"
+    path = Path(results)/f'{name}.json'
+    if path.exists(): return path
+    raise InputError(f'{name!r}: there is no such record in {results}: expected a run_id as `resvit_runs` lists it')
+
 def say_record(path:Path):
     "A record as it is on disk, once it was checked"
-    if not path.exists():
-        missing = f'there is no such record in {path.parent}'
-        raise InputError(f'show {path.stem!r}: {missing}: expected a run_id as listed without --show')
     read_record(path)
     say(path.read_text('utf-8').rstrip('\n'))
+
+def say_model(name:str, results:str|Path, data_dir):
+    "Where the model folder of a run is, after it was made from its weights"
+    say(f'model: {keep_model(read_record(find_record(name, results)), results, data_dir)}')
 
 # %% ../nbs/44_audit.ipynb #4f5cdf86
 def say_verified(results, data, data_dir):
@@ -231,6 +239,7 @@ def say_audit(results, n:int, seed:int, data_dir:dict, out:str):
 def resvit_runs(
     results:str=RESULTS,             # Folder of records; those that are published are in results
     show:str=None,                   # Print the record with this run_id
+    model:str=None,                  # Write the model folder of this run_id, from weights that are still here
     verify:bool=False,               # Check every record again; exit status 1 if one is bad
     data:str='bird_dog_reptile',     # Data set of `data_dir`; fractals needs no folder
     data_dir:str=None,               # With --verify or --rerun: the images of this data set
@@ -242,7 +251,8 @@ def resvit_runs(
 ):
     "List records, show one, check them all, train some again, or clear up behind them"
     check_one_of('data', data, SOURCES)
-    if show: return say_record(Path(results)/f'{show}.json')
+    if show: return say_record(find_record(show, results))
+    if model: return say_model(model, results, data_dir)
     for line in passed_over(results): print(line, file=sys.stderr)
     if verify: return say_verified(results, data if data_dir or data=='fractals' else None, data_dir)
     if rerun is not None: return say_audit(results, rerun, seed, {'cifar100': pretrain_dir, data: data_dir}, out)

@@ -63,12 +63,13 @@ def _check(ok: bool, name: str, wanted: str, got):
     "`InputError` in one line, unless `ok`: names the argument, what it should be and what it was."
     if not ok: raise InputError(f'{name}: expected {wanted}, got {got!r}')
 
-def _check_arguments(depths, num_classes, width, drop):
+def _check_arguments(depths, num_classes, width, drop, in_chans):
     "`InputError` for the first argument of `ResNet` that makes no network."
     def counts(*ns): return all(isinstance(n, int) and n > 0 for n in ns)
     _check(len(depths) == 4 and counts(*depths), 'depths', 'four positive whole numbers', depths)
     _check(counts(num_classes), 'num_classes', 'a positive whole number', num_classes)
     _check(counts(width), 'width', 'a positive whole number', width)
+    _check(counts(in_chans), 'in_chans', 'a positive whole number', in_chans)
     _check(isinstance(drop, (int, float)) and 0 <= drop < 1, 'drop', 'a rate with 0 <= drop < 1', drop)
 
 # %% ../nbs/20_resnet.ipynb #a71b4f59
@@ -81,13 +82,15 @@ class ResNet(nn.Module):
         drop: float = 0.,  # dropout rate before the classifier, 0 <= drop < 1
         zero_init_last: bool = True,  # start the last norm of each block at 0, so that it begins as its shortcut?
         small_stem: bool = False,  # a stem for small images: 3x3 with stride 1, no pooling
+        in_chans: int = 3,  # channels of the images
     ):
         super().__init__()
-        _check_arguments(depths, num_classes, width, drop)
-        self.num_classes, self.num_features = num_classes, 32*width
+        _check_arguments(depths, num_classes, width, drop, in_chans)
+        self.num_classes, self.num_features, self.in_chans = num_classes, 32*width, in_chans
         kernel, stride = (3, 1) if small_stem else (7, 2)
         pool = nn.Identity() if small_stem else nn.MaxPool2d(3, stride=2, padding=1)
-        self.conv1, self.bn1 = nn.Conv2d(3, width, kernel, stride, kernel//2, bias=False), nn.BatchNorm2d(width)
+        self.conv1 = nn.Conv2d(in_chans, width, kernel, stride, kernel//2, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
         self.act1, self.maxpool = nn.ReLU(inplace=True), pool
         self.layer1 = make_stage(width, width, depths[0], stride=1)
         self.layer2 = make_stage(4*width, 2*width, depths[1], stride=2)
@@ -103,7 +106,8 @@ def forward_features(self: ResNet,
     x: Tensor,  # images (B, 3, H, W)
 ) -> Tensor:
     "`(B, 3, H, W)` -> feature maps `(B, 32*w, H/32, W/32)`, with w the width; with `small_stem` H/8 and W/8."
-    _check(x.ndim == 4 and x.shape[1] == 3, 'images', 'a tensor of shape (B, 3, H, W)', tuple(x.shape))
+    wanted = f'a tensor of shape (B, {self.in_chans}, H, W)'
+    _check(x.ndim == 4 and x.shape[1] == self.in_chans, 'images', wanted, tuple(x.shape))
     x = self.act1(self.bn1(self.conv1(x)))  # (B, w, H/2, W/2)
     x = self.maxpool(x)                     # (B, w, H/4, W/4)
     x = self.layer1(x)                      # (B, 4*w, H/4, W/4)

@@ -19,15 +19,16 @@ class PatchEmbed(nn.Module):
         img_size: int|tuple[int, int] = 224,  # side of the images, or height and width
         patch_size: int = 16,  # side P of a patch
         dim: int = 768,  # length D of an embedding
+        in_chans: int = 3,  # channels of the images
     ):
         super().__init__()
         self.img_size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
         self.grid = tuple(side//patch_size for side in self.img_size)
-        self.proj = nn.Conv2d(3, dim, patch_size, stride=patch_size)
+        self.proj = nn.Conv2d(in_chans, dim, patch_size, stride=patch_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        wanted = 'a tensor of shape (B, 3, {}, {})'.format(*self.img_size)
-        _check(x.shape[1:] == (3, *self.img_size), 'images', wanted, tuple(x.shape))
+        shape = (self.proj.in_channels, *self.img_size)
+        _check(x.shape[1:] == shape, 'images', 'a tensor of shape (B, {}, {}, {})'.format(*shape), tuple(x.shape))
         x = self.proj(x)                     # (B, D, H/P, W/P)
         return x.flatten(2).transpose(1, 2)  # (B, N, D)
 
@@ -99,10 +100,10 @@ def init_weights(net: nn.Module):
         nn.init.zeros_(m.bias)
 
 # %% ../nbs/21_vit.ipynb #415ade78
-def _check_arguments(img_size, patch_size, num_classes, dim, depth, heads, mlp_ratio, drop, gelu, inner_drop):
+def _check_arguments(img_size, patch_size, num_classes, dim, depth, heads, mlp_ratio, drop, gelu, inner_drop, in_chans):
     "`InputError` for the first argument of `ViT` that makes no network."
     def count(n): return isinstance(n, int) and n > 0
-    counts = dict(patch_size=patch_size, num_classes=num_classes, dim=dim, depth=depth, heads=heads)
+    counts = dict(patch_size=patch_size, num_classes=num_classes, dim=dim, depth=depth, heads=heads, in_chans=in_chans)
     for name, n in counts.items(): _check(count(n), name, 'a positive whole number', n)
     sides = img_size if isinstance(img_size, (tuple, list)) else (img_size, img_size)
     _check(len(sides) == 2 and all(count(n) and n % patch_size == 0 for n in sides), 'img_size',
@@ -127,11 +128,13 @@ class ViT(nn.Module):
         drop: float = 0.,  # dropout rate before the classifier, 0 <= drop < 1
         gelu: str = 'exact',  # 'exact', or 'tanh' for the approximation
         inner_drop: float = 0.,  # dropout rate inside the blocks
+        in_chans: int = 3,  # channels of the images
     ):
         super().__init__()
-        _check_arguments(img_size, patch_size, num_classes, dim, depth, heads, mlp_ratio, drop, gelu, inner_drop)
+        sizes = img_size, patch_size, num_classes, dim, depth, heads, mlp_ratio
+        _check_arguments(*sizes, drop, gelu, inner_drop, in_chans)
         self.num_classes, self.num_features = num_classes, dim
-        self.patch_embed = PatchEmbed(img_size, patch_size, dim)
+        self.patch_embed = PatchEmbed(img_size, patch_size, dim, in_chans)
         N = self.patch_embed.grid[0]*self.patch_embed.grid[1]
         self.cls_token, self.pos_embed = nn.Parameter(torch.zeros(1, 1, dim)), nn.Parameter(torch.zeros(1, 1 + N, dim))
         self.blocks = nn.Sequential(*[Block(dim, heads, mlp_ratio, gelu, inner_drop) for _ in range(depth)])

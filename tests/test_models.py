@@ -1,5 +1,6 @@
 "Networks and files of weights: bad arguments, bad files and unusual ways of use."
 import json
+from dataclasses import replace
 from pathlib import Path
 import pytest, timm, torch
 from safetensors import safe_open
@@ -10,8 +11,8 @@ from resvit_nb.core import InputError
 from resvit_nb.resnet import ResNet, resnet50
 from resvit_nb.vit import ViT, load_resized, resize_pos_embed, vit_tiny
 from resvit_nb.models import (
-    MODELS, count_multiply_adds, create_model, fit_weights, load_weights, new_model, read_weights, parameter_groups,
-    save_weights)
+    MODELS, ModelInfo, count_multiply_adds, create_model, fit_weights, load_model, load_weights, new_model, read_weights,
+    parameter_groups, save_model, save_weights, set_novelty)
 
 VIT = dict(img_size=32, patch_size=4, dim=48, depth=2, heads=3)
 
@@ -46,7 +47,7 @@ def logits(net, x):
     (lambda: vit_tiny(gelu='relu'), "gelu: expected 'exact' or 'tanh', got 'relu'"),
     (lambda: new_model('resnet51'), "name: expected one of resnet50, vit_tiny, vit_small, vit_base, got 'resnet51'"),
     (lambda: new_model('resnet50', widht=16), 'widht: no option of resnet50; expected one of depths, num_classes, width, '
-                                              'drop, zero_init_last, small_stem'),
+                                              'drop, zero_init_last, small_stem, in_chans'),
     (lambda: new_model('vit_tiny', img_size=30), 'img_size: expected one or two positive multiples of patch_size=16, got 30'),
     (lambda: create_model('resnet50', 0), 'num_classes: expected a positive whole number, got 0'),
     (lambda: create_model('vit_tiny', drop=1.), 'drop: expected a rate with 0 <= drop < 1, got 1.0'),
@@ -242,12 +243,9 @@ def test_to_the_hub_and_back_with_a_new_classifier(tmp_path, name, classes):
 
 @both
 def test_what_timm_asks_for_and_we_do_not_have(name):
-    assert refused(from_timm, name, in_chans=1) == 'in_chans: expected 3, got 1'
+    assert refused(from_timm, name, in_chans=0) == 'in_chans: expected a positive whole number, got 0'
     assert refused(from_timm, name, features_only=True).startswith('features_only: expected False')
     assert refused(from_timm, name, drop_path_rate=.1).startswith('drop_path_rate: no option of ')
-    net = from_timm(name)
-    net.set_grad_checkpointing(False)
-    assert refused(net.set_grad_checkpointing).startswith('enable: expected False')
     assert refused(from_timm, name, num_classes=-1).startswith('num_classes: expected a positive whole number, got -1')
 
 @both
@@ -269,3 +267,141 @@ def test_fastai_trains_a_batch(name, sizes):
     assert torch.isfinite(torch.tensor(learn.recorder.values[-1])).all()
     assert sum(not torch.equal(p, q) for p, q in zip(before, learn.model.parameters())) > len(before)/2
     with torch.no_grad(): assert learn.model.eval()(torch.randn(2, 3, 32, 32)).shape == (2, 3)
+
+
+@both
+@pytest.mark.parametrize('channels', [1, 2, 4, 6])
+def test_images_of_other_channels(tmp_path, name, channels):
+    torch.manual_seed(0)
+    three = from_timm(name, num_classes=3)
+    file = save_weights(three, tmp_path/'three.safetensors')
+    net = from_timm(name, num_classes=3, in_chans=channels, pretrained=True, pretrained_cfg_overlay=dict(file=file))
+    first = {'resvit_resnet50': lambda n: n.conv1, 'resvit_vit_tiny': lambda n: n.patch_embed.proj}[name]
+    assert torch.equal(first(net).weight, timm.models.adapt_input_conv(channels, first(three).weight.detach()))
+    assert logits(net, torch.randn(2, channels, 32, 32)).shape == (2, 3)
+    assert f'(B, {channels}, ' in refused(net, torch.randn(2, 3 if channels != 3 else 1, 32, 32))
+    net.save_pretrained(tmp_path/'net')
+    x = torch.randn(2, channels, 32, 32)
+    assert torch.equal(logits(type(net).from_pretrained(tmp_path/'net'), x), logits(net, x))
+
+@both
+@pytest.mark.parametrize('sizes', [dict(drop_rate=.4), {}])
+def test_checkpointing_changes_no_bit(name, sizes):
+    found = []
+    for again in (False, True, False):
+        torch.manual_seed(3)
+        net = from_timm(name, num_classes=3, **sizes)
+        net.set_grad_checkpointing(True); net.set_grad_checkpointing(again)
+        opt, x = torch.optim.SGD(net.parameters(), .1, momentum=.9), torch.randn(3, 4, 3, 32, 32)
+        for batch in x: opt.zero_grad(); net.train()(batch).square().sum().backward(); opt.step()
+        found.append({k: v.clone() for k, v in net.state_dict().items()})
+    for k, v in found[0].items(): assert torch.equal(v, found[1][k]) and torch.equal(v, found[2][k]), k
+
+def test_checkpointing_keeps_less():
+    def saved(again):
+        kept, net = [], narrow().train()
+        net.set_grad_checkpointing(again)
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t): net(torch.randn(2, 3, 64, 64))
+        return sum(kept)
+    assert saved(True) < .5*saved(False)
+
+
+INFO = ModelInfo('resnet50', 'superclass', ['a', 'b, "c"'], ['d', 'e', 'f'], [0, 1, 1], 32, 48, [.4, .5, .6], [.1, .2, .3])
+
+def folder(tmp_path, **changes):
+    torch.manual_seed(0)
+    place = save_model(narrow(num_classes=2), INFO, tmp_path/'model')
+    if changes: (place/'config.json').write_text(json.dumps(json.loads((place/'config.json').read_text()) | changes))
+    return place
+
+@pytest.mark.parametrize('target, sizes', [('superclass', {}), ('subclass', dict(small_stem=True)), ('subclass', dict(depths=(1, 1, 1, 1), drop=.5))])
+def test_model_folder_and_back(tmp_path, target, sizes):
+    info = replace(INFO, target=target, novelty=dict(score='entropy', threshold=2, level='subclass'), scores=dict(accuracy=.5))
+    net = narrow(num_classes=len(info.classes), **sizes)
+    place = save_model(net, info, tmp_path/'a/b'/'model')
+    for again in (load_model(place), load_model(str(place)), type(net).from_pretrained(place)):
+        assert again.info == info and not again.training
+        for k, v in net.state_dict().items(): assert torch.equal(v, again.state_dict()[k])
+    assert sorted(p.name for p in place.iterdir()) == ['README.md', 'config.json', 'model.safetensors']
+    again.save_pretrained(tmp_path/'pushed')
+    for name in ('config.json', 'model.safetensors', 'README.md'): assert (tmp_path/'pushed'/name).read_bytes() == (place/name).read_bytes()
+
+@pytest.mark.parametrize('changes, message', [
+    (dict(format=2), 'format 2: expected 1'), (dict(format=None), 'format None: expected 1'), (dict(model='resnet51'), 'model: expected one of'),
+    (dict(model=['resnet50']), 'model: expected one of'), (dict(target='class'), "target 'class': expected one of"), (dict(superclasses=['a', 'a']), 'superclasses: expected a list of different names'),
+    (dict(superclasses='ab'), 'superclasses: expected a list'), (dict(subclasses=[1, 2, 3]), 'subclasses: expected a list'), (dict(parent=[0, 0, 0]), 'parent: expected for each subclass one of 2'),
+    (dict(parent=[0, 1]), 'parent: expected'), (dict(parent=None), 'parent: expected'), (dict(image_size=0), 'image_size: expected pixels'), (dict(resolution='32'), 'resolution: expected pixels'),
+    (dict(mean=[0, 0]), 'mean: expected three numbers'), (dict(std=[0, 1, 1]), 'std: expected numbers above 0'), (dict(std=[float('nan')]*3), 'std: expected three numbers'),
+    (dict(novelty=dict(score='entropy')), 'novelty: expected a dict with score, threshold, level'), (dict(num_classes=3), 'num_classes: expected 2, got 3'),
+    (dict(width=16), "entry 'conv1.weight': expected [16, 3, 7, 7]"), (dict(width='8'), 'width: expected a positive whole number'), (dict(depths=3), 'sizes of no network'),
+    (dict(sha256='0'*64), 'damaged or changed'), (dict(novelty=7), 'novelty: expected')])
+def test_spoilt_configurations(tmp_path, changes, message):
+    place = folder(tmp_path, **changes)
+    assert message in refused(load_model, place) and str(place) in refused(load_model, place)
+
+def test_folders_that_are_none(tmp_path):
+    place, net = folder(tmp_path), narrow()
+    assert refused(load_model, tmp_path).endswith('no model folder: expected config.json and model.safetensors in it')
+    assert refused(load_model, tmp_path/'nowhere').startswith(f'{tmp_path}/nowhere: no model folder')
+    for text in (b'{"form', b'\xff\xfe', b'', b'[1]', b'['*10**5): (place/'config.json').write_bytes(text); assert 'config.json' in refused(load_model, place)
+    (place/'config.json').write_text('{"model_type": "bert"}')
+    assert 'not written by resvit_nb' in refused(load_model, place)
+    net.save_pretrained(tmp_path/'plain')
+    assert 'not written by resvit_nb' in refused(load_model, tmp_path/'plain')
+
+def test_damaged_weights(tmp_path):
+    place = folder(tmp_path)
+    good = (place/'model.safetensors').read_bytes()
+    for bad in (good[:-1], good[:-1]+bytes([good[-1] ^ 1]), b''):
+        (place/'model.safetensors').write_bytes(bad)
+        assert 'damaged or changed' in refused(load_model, place) and 'damaged or changed' in refused(type(narrow()).from_pretrained, place)
+    (place/'model.safetensors').unlink()
+    assert refused(load_model, place) == f'{place}/model.safetensors: file missing: expected the weights'
+    assert refused(type(small_vit()).from_pretrained, place) == f'{place}/config.json: a resnet50: expected HubResNet, not HubViT'
+
+def test_no_network_for_the_hub(monkeypatch):
+    import huggingface_hub.errors as errors, resvit_nb.models as models
+    def gone(*args, **kwargs): raise errors.LocalEntryNotFoundError('no network')
+    monkeypatch.setattr(models, 'hf_hub_download', gone)
+    assert refused(load_model, 'hf-hub:user/name').startswith('hf-hub:user/name: cannot be had from huggingface.co (LocalEntryNotFoundError)')
+
+def test_from_the_hub(tmp_path, monkeypatch):
+    import resvit_nb.models as models
+    place = folder(tmp_path)
+    monkeypatch.setattr(models, 'hf_hub_download', lambda name, file: str({'user/name': place}[name]/file))
+    assert load_model('hf-hub:user/name').info == INFO
+
+def test_a_model_folder_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    place = folder(tmp_path)
+    before = {p.name: p.read_bytes() for p in place.iterdir()}
+    def full(*args): raise OSError(28, 'No space left on device')
+    net = narrow(num_classes=2)
+    with monkeypatch.context() as m:
+        m.setattr(type(net), '_save_pretrained', full)
+        assert refused(save_model, net, INFO, place) == f'{place}: cannot be written (No space left on device)'
+    assert {p.name: p.read_bytes() for p in place.iterdir()} == before and [p.name for p in tmp_path.iterdir()] == ['model']
+    (tmp_path/'mine').mkdir(); (tmp_path/'mine'/'letter.txt').write_text('dear')
+    assert refused(save_model, net, INFO, tmp_path/'mine').endswith('there already, and no model folder: expected a new name')
+    assert (tmp_path/'mine'/'letter.txt').read_text() == 'dear'
+    save_model(narrow(num_classes=2, width=16), INFO, place)
+    assert load_model(place).conv1.out_channels == 16 and [p.name for p in sorted(tmp_path.iterdir())] == ['mine', 'model']
+
+def test_a_new_classifier_forgets_the_classes(tmp_path):
+    net = load_model(folder(tmp_path))
+    net.reset_classifier(5)
+    assert net.info is None
+    net.save_pretrained(tmp_path/'new')
+    assert 'superclasses' not in json.loads((tmp_path/'new'/'config.json').read_text())
+
+def test_the_card(tmp_path):
+    info = replace(INFO, scores=dict(accuracy=.25), run_id='r', data='photos')
+    card = (save_model(narrow(num_classes=2), info, tmp_path/'model')/'README.md').read_text()
+    for part in ('library_name: resvit_nb', 'license: apache-2.0', '* `b, "c"`: `e`, `f`', '| accuracy | 0.2500 |', '0.4, 0.5, 0.6', '0.1, 0.2, 0.3', 'https://github.com/resvit-nb/resvit_nb'): assert part in card
+
+def test_novelty_is_written(tmp_path):
+    place = folder(tmp_path)
+    set_novelty(place, -.5, 'energy', 'superclass')
+    assert load_model(place).info == replace(INFO, novelty=dict(score='energy', threshold=-.5, level='superclass'))
+    for threshold in (float('inf'), '1', None, True): assert 'novelty: expected' in refused(set_novelty, place, threshold)
+    assert "target 'both'" in refused(set_novelty, place, .5, level='both')
+    assert load_model(place).info.novelty['threshold'] == -.5
