@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from safetensors.torch import save
 from torch.utils.flop_counter import FlopCounterMode
 from .core import InputError, cache_folder, console_script, write_atomically
-from .images import HierarchicalImages, find_split
+from .images import HierarchicalImages, as_trained, find_split
 from .sources import describe, describe_split, load_data, usual_split
 from .batches import image_loaders, imagenet_stats
 from .models import ModelInfo, create_model, load_model, save_model
@@ -164,6 +164,7 @@ def train(
     gc.collect()    # a Learner and its callbacks refer to each other: the last run's may still be here
     started, start = datetime.now(timezone.utc).isoformat(timespec='seconds'), time.perf_counter()
     split = find_split(config.split)(data, config.split_seed)
+    data = as_trained(data, split)
     with cpu_threads(config.threads):
         learn = prepare(config, data, split, label, weights)
         here, code = conditions(config, learn.dls.device, weights), source_commit()
