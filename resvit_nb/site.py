@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['experiments', 'find_parameters', 'check_parameters', 'OwnKernel', 'read_page', 'check_pictures', 'execute', 'stage',
-           'process', 'rename_pages', 'link_within', 'math_to_mathml', 'without_foreign_scripts', 'make_offline',
-           'render', 'build_site', 'tables', 'check_request', 'check_pages', 'plans_of', 'threads_for_kernels',
-           'make_pages', 'resvit_reproduce', 'cell_markdown', 'readme', 'resvit_readme']
+           'process', 'render', 'build_site', 'tables', 'check_request', 'check_pages', 'plans_of',
+           'threads_for_kernels', 'make_pages', 'resvit_reproduce', 'cell_markdown', 'readme', 'resvit_readme']
 
-# %% ../nbs/60_site.ipynb #1a190a11
-import ast,builtins,html,os,re,shutil,subprocess,sys,tempfile,time
+# %% ../nbs/60_site.ipynb #43fd08c8
+import ast,builtins,os,re,shutil,subprocess,sys,tempfile,time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +16,6 @@ from unittest.mock import patch
 import nbformat, papermill, psutil
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
-from latex2mathml.converter import convert
 from nbdev.clean import clean_nb
 from nbdev.config import get_config
 from .core import InputError, check_one_of, console_script, write_atomically
@@ -26,14 +24,14 @@ from .records import leftovers, remove
 from .workers import default_jobs
 from .protocol import EXPERIMENTS, make_plan, project_root, results_folder, train_missing
 from .report import FOREST, forest_svg, gather
+from .pages import link_within, make_offline, rename_pages
 
-
-# %% ../nbs/60_site.ipynb #8e079b26
+# %% ../nbs/60_site.ipynb #9672f71e
 def experiments(root:Path) -> dict:
     "Experiment notebooks by name, in order: '03_dropout.ipynb' is 'dropout'"
     return {re.sub(r'^\d+_', '', p.stem): p for p in sorted((root/'nbs/experiments').glob('[!._]*.ipynb'))}
 
-# %% ../nbs/60_site.ipynb #04fc7a35
+# %% ../nbs/60_site.ipynb #d3303307
 def find_parameters(
     nb,         # A notebook
     name:str,   # Its name, for messages
@@ -55,7 +53,7 @@ def check_parameters(nb, parameters:dict, name:str):
     unknown = [p for p in parameters if p not in known]
     if unknown: raise InputError(f"{name}: unknown parameter {unknown[0]!r}: expected one of {', '.join(known)}")
 
-# %% ../nbs/60_site.ipynb #239145bc
+# %% ../nbs/60_site.ipynb #e036966e
 class OwnKernel(AsyncKernelManager):
     "Runs pages in this Python and with pictures, whatever kernels and settings the caller's environment names"
     @property
@@ -76,7 +74,7 @@ def check_pictures(nb, name:str):
     silent = [c for c in nb.cells if c.cell_type=='code' and '#| fig-alt:' in c.source and not shows(c)]
     if silent: raise InputError(f'{name}: {len(silent)} cells show no picture: expected one where there is a fig-alt')
 
-# %% ../nbs/60_site.ipynb #75d288a5
+# %% ../nbs/60_site.ipynb #dc836828
 def execute(
     path:Path,          # A notebook
     parameters:dict,    # Values for its parameters
@@ -97,7 +95,7 @@ def execute(
     to.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(to, lambda f: f.write(nbformat.writes(done).encode()))
 
-# %% ../nbs/60_site.ipynb #1bbaac04
+# %% ../nbs/60_site.ipynb #c89f024c
 def stage(
     root:Path,       # The project
     executed:Path,   # Folder of executed experiments
@@ -112,7 +110,7 @@ def stage(
     for folder,name in ((executed, 'experiments'), (results, 'results')):
         if folder.is_dir(): shutil.copytree(folder, to/'nbs'/name, ignore=ignore, dirs_exist_ok=True)
 
-# %% ../nbs/60_site.ipynb #2e0e3c24
+# %% ../nbs/60_site.ipynb #be90e188
 def process(staged:Path):
     "Let nbdev prepare the pages of a staged project, in its `_proc`"
     env = {k:v for k,v in os.environ.items() if k!='IN_TEST'}
@@ -120,40 +118,7 @@ def process(staged:Path):
     subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=staged, env=env, check=True,
                    stdout=subprocess.DEVNULL)
 
-# %% ../nbs/60_site.ipynb #250e903c
-def rename_pages(proc:Path):
-    "Name prepared notebooks as nbdev's links name their pages"
-    pages = {p.name: re.sub(r'^\d+[a-zA-Z0-9]*_', '', p.name.lower()) for p in proc.rglob('*.ipynb')}
-    for p in [*proc.rglob('*.ipynb'), proc/'_quarto.yml']:
-        text = p.read_text('utf-8')
-        for old,new in pages.items(): text = re.sub(r'(?<![\w.-])'+re.escape(old), new, text)
-        p.write_text(text, 'utf-8')
-        if p.name in pages: p.rename(p.with_name(pages[p.name]))
-
-def link_within(proc:Path, host:str):
-    "Make nbdev's links to the published site links within the site"
-    for p in proc.rglob('*.ipynb'): p.write_text(p.read_text('utf-8').replace(f']({host}/', '](/'), 'utf-8')
-
-# %% ../nbs/60_site.ipynb #1656e9c6
-def math_to_mathml(page:str) -> str:
-    "A page of HTML with its TeX formulas as MathML, and without the script that would draw them"
-    def formula(m): return convert(html.unescape(m[2]).strip()[2:-2], display='block' if m[1]=='display' else 'inline')
-    page = re.sub(r'<span class="math (inline|display)">(.*?)</span>', formula, page, flags=re.S)
-    return re.sub(r'<(script|link)[^>]*katex[^>]*>(</script>)?', '', page)
-
-def without_foreign_scripts(page:str) -> str:
-    "A page without the scripts that Quarto fetches for HTML outputs: requirejs, jquery and what joins the two"
-    page = re.sub(r'<script[^>]*src="https?:[^"]*(require|jquery)[^"]*"[^>]*>\s*</script>', '', page)
-    return re.sub(r"<script[^>]*>\s*define\('jquery'.*?</script>", '', page, flags=re.S)
-
-def make_offline(site:Path):
-    "Let no page of a site ask the network for anything but links, whichever renderer made it"
-    def rewrite(p, change): p.write_text(change(p.read_text('utf-8')), 'utf-8')
-    for p in site.rglob('*.html'): rewrite(p, lambda page: without_foreign_scripts(math_to_mathml(page)))
-    foreign = re.compile(r'@import\s*(?:url\([^)]*\)|"[^"]*");?')
-    for p in (site/'site_libs').rglob('*.css'): rewrite(p, lambda style: foreign.sub('', style))
-
-# %% ../nbs/60_site.ipynb #d6eb1b70
+# %% ../nbs/60_site.ipynb #5d9add08
 def render(proc:Path) -> Path:
     "Render prepared pages, with Quarto where it is on the PATH; the folder of the site"
     quarto = shutil.which('quarto')
@@ -163,11 +128,11 @@ def render(proc:Path) -> Path:
     site = proc/get_config().doc_path.name
     if done.returncode or not (site/'index.html').exists():
         raise RuntimeError(f'{" ".join(command)} failed:\n{done.stdout}{done.stderr}')
-    for line in re.findall(r'^.*\bWARN.*$', done.stdout+done.stderr, re.M): print(line, flush=True)
+    for line in re.findall(r'^.*\bwarn.*$', done.stdout+done.stderr, re.M | re.I): print(line, flush=True)
     make_offline(site)
     return site
 
-# %% ../nbs/60_site.ipynb #d5c40871
+# %% ../nbs/60_site.ipynb #1ba71423
 def build_site(
     root:Path,       # The project
     executed:Path,   # Folder of executed experiments
@@ -184,13 +149,13 @@ def build_site(
         shutil.rmtree(site, ignore_errors=True)
         shutil.move(rendered, site)
 
-# %% ../nbs/60_site.ipynb #3f0d0571
+# %% ../nbs/60_site.ipynb #3bc772a7
 def tables(path:Path) -> list:
     "What cells tagged `table` of an executed notebook show, as plain text"
     cells = [c for c in nbformat.read(path, 4).cells if 'table' in c.metadata.get('tags', [])]
     return [o.text if o.output_type=='stream' else o.data['text/plain'] for c in cells for o in c.outputs]
 
-# %% ../nbs/60_site.ipynb #d302542c
+# %% ../nbs/60_site.ipynb #b48eaa90
 def check_request(profile, dataset, data_dir, pretrain_dir, only, known, n_jobs):
     "`InputError` for the first option that cannot be"
     if (data_dir or pretrain_dir) and find_profile(profile, dataset).base.data=='fractals':
@@ -215,7 +180,7 @@ def plans_of(
     names = {'hierarchy':['vit']}.get(only, [only] if only in EXPERIMENTS else EXPERIMENTS)
     return [make_plan(name, *args) for name in names]
 
-# %% ../nbs/60_site.ipynb #0bd9f7a7
+# %% ../nbs/60_site.ipynb #c8b064b0
 @contextmanager
 def threads_for_kernels():
     "Threads that each wait for a kernel; kernels end, too, when something goes wrong and on Ctrl-C"
@@ -229,7 +194,7 @@ def threads_for_kernels():
                     if 'ipykernel_launcher' in p.cmdline(): p.kill()
             raise
 
-# %% ../nbs/60_site.ipynb #e0165a1a
+# %% ../nbs/60_site.ipynb #3f694a06
 def make_pages(root:Path, chosen:dict, parameters:dict, out:Path):
     "Execute notebooks into `out/notebooks`, several at a time, and print their tables"
     with threads_for_kernels() as pool:
@@ -244,7 +209,7 @@ def make_pages(root:Path, chosen:dict, parameters:dict, out:Path):
     build_site(root, out/'notebooks', Path(parameters['results']), out/'site')
     print(f"site: {out/'site/index.html'}")
 
-# %% ../nbs/60_site.ipynb #a26a2319
+# %% ../nbs/60_site.ipynb #bebdfe38
 @console_script
 def resvit_reproduce(
     profile:str='quick',         # Size: smoke, quick or paper
@@ -265,14 +230,15 @@ def resvit_reproduce(
     plans = plans_of(only, profile, dataset, weights, resolution, seeds)
     check_request(profile, dataset, data_dir, pretrain_dir, only, chosen, n_jobs)
     out,results = Path(out or os.path.relpath(root/'out'/profile)),results_folder(profile, results)
-    check_pages({only: chosen[only]} if only else chosen, out, root)
+    if only: chosen = {name: chosen[name] for name in dict.fromkeys((only, 'runs'))}    # numbers lead to their runs
+    check_pages(chosen, out, root)
     train_missing(plans, results, data_dir, pretrain_dir, n_jobs, cluster)
     parameters = dict(profile=profile, dataset=dataset, weights=weights, resolution=resolution, seeds=seeds,
                       data_dir=data_dir, pretrain_dir=pretrain_dir, results=str(results), n_jobs=n_jobs)
-    make_pages(root, {only: chosen[only]} if only else chosen, parameters, out)
+    make_pages(root, chosen, parameters, out)
     print(f'done in {time.time()-start:.0f} s')
 
-# %% ../nbs/60_site.ipynb #ef4bcd6e
+# %% ../nbs/60_site.ipynb #35d242f7
 def cell_markdown(cell) -> str:
     "A cell as Markdown: its prose, or its code without options, then its output; nothing if it is hidden"
     def from_top(text): return re.sub(r'(\]\()(?!https?:|#|results/)', r'\1nbs/', text)    # links
@@ -288,7 +254,7 @@ def cell_markdown(cell) -> str:
                      +'\n```')
     return re.sub(r'\n: (.*)$', r'\n*\1*', '\n\n'.join(shown))    # a table's caption
 
-# %% ../nbs/60_site.ipynb #77229b21
+# %% ../nbs/60_site.ipynb #213328c1
 def readme(
     index,     # The home page, a notebook with its outputs
 ) -> str:

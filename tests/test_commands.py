@@ -16,7 +16,7 @@ def run(command, *options, cwd=ROOT, **env):
 BAD = [
     ('resvit_reproduce', ('--profile', 'big'), "profile 'big': expected one of smoke, quick, paper"),
     ('resvit_reproduce', ('--profile', 'paper', '--data_dir', 'nowhere'), 'data_dir nowhere: folder or archive missing'),
-    ('resvit_reproduce', ('--only', 'cats'), "only 'cats': expected one of transfer, augmentation, dropout, vit, curves, hierarchy, claims, variance"),
+    ('resvit_reproduce', ('--only', 'cats'), "only 'cats': expected one of transfer, augmentation, dropout, vit, curves, hierarchy, claims, variance, runs"),
     ('resvit_reproduce', ('--seeds', 'two'), "argument --seeds: invalid int value: 'two'"),
     ('resvit_train', ('--drop', '1'), 'drop 1.0: expected a rate of at least 0 and below 1'),
     ('resvit_train', ('--dropout', '0.5'), 'unrecognized arguments: --dropout 0.5'),
@@ -99,7 +99,7 @@ def test_site_has_no_broken_link_and_no_path_of_this_machine(smoke):
     assert broken == []
     assert [p.name for p in pages if str(ROOT) in p.read_text()] == []
     typed = {p.name: p.read_text().count(str(smoke[0])) for p in pages if str(smoke[0]) in p.read_text()}
-    assert typed == {f'{name}.html': 1 for name in (*EXPERIMENTS, 'hierarchy', 'claims', 'variance')}  # --results, as typed
+    assert typed == {f'{name}.html': 1 for name in (*EXPERIMENTS, 'hierarchy', 'claims', 'variance', 'runs')}  # --results, as typed
 
 def test_a_table_row_leads_to_its_record(smoke):
     page = smoke[0]/'out/site/experiments/dropout.html'
