@@ -1,17 +1,12 @@
 "The commands as a user meets them: as processes, with exit status, output and files."
-import json, os, re, subprocess, sys
+import json, re
 from html.parser import HTMLParser
 from pathlib import Path
 import pytest
+from conftest import ROOT, run
 from resvit_nb.config import run_id
 from resvit_nb.records import read_record
 from resvit_nb.protocol import EXPERIMENTS, make_plan
-
-ROOT = Path(__file__).parent.parent
-
-def run(command, *options, cwd=ROOT, **env):
-    env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'} | env
-    return subprocess.run([Path(sys.executable).with_name(command), *map(str, options)], cwd=cwd, env=env, capture_output=True, text=True)
 
 BAD = [
     ('resvit_reproduce', ('--profile', 'big'), "profile 'big': expected one of smoke, quick, paper"),
@@ -48,14 +43,6 @@ class Links(HTMLParser):
         attrs = dict(attrs)
         self.ids |= {attrs.get('id')}
         self.links += [attrs[a] for a in ('href', 'src') if attrs.get(a)]
-
-@pytest.fixture(scope='module')
-def smoke(tmp_path_factory):
-    "The folder of a smoke reproduction, and what the command printed"
-    folder = tmp_path_factory.mktemp('smoke')
-    done = run('resvit_reproduce', '--profile', 'smoke', '--out', folder/'out', '--results', folder/'results', RESVIT_CACHE=str(folder/'cache'))
-    assert done.returncode == 0, done.stderr
-    return folder, done.stdout
 
 def test_reproduce_trains_every_run_once(smoke):
     folder, printed = smoke
@@ -101,8 +88,12 @@ def test_site_has_no_broken_link_and_no_path_of_this_machine(smoke):
     typed = {p.name: p.read_text().count(str(smoke[0])) for p in pages if str(smoke[0]) in p.read_text()}
     assert typed == {f'{name}.html': 1 for name in (*EXPERIMENTS, 'hierarchy', 'claims', 'variance', 'runs')}  # --results, as typed
 
-def test_a_table_row_leads_to_its_record(smoke):
-    page = smoke[0]/'out/site/experiments/dropout.html'
-    links = [link for link in Links(page.read_text()).links if 'results/' in link]
-    assert {Path(link).stem for link in links} == {run_id(c) for p in [make_plan('dropout', 'smoke')] for c in [*p.before, *p.configs]}
-    for link in links: assert json.loads((page.parent/link).read_text())['config']['resolution'] == 16
+def test_a_table_row_leads_to_its_run_and_that_to_its_record(smoke):
+    site = smoke[0]/'out/site'
+    runs = Links((site/'experiments/runs.html').read_text())
+    links = [link for link in Links((site/'experiments/dropout.html').read_text()).links if 'runs.html#' in link]
+    assert {link.split('#')[1] for link in links} == {run_id(c) for p in [make_plan('dropout', 'smoke')] for c in [*p.before, *p.configs]}
+    assert {link.split('#')[1] for link in links} <= runs.ids
+    records = [link for link in runs.links if link.endswith('.json') and 'results/' in link]
+    assert {Path(link).stem for link in records} == {p.stem for p in (smoke[0]/'results').glob('*.json')}
+    for link in records: assert json.loads((site/'experiments'/link).read_text())['run_id'] == Path(link).stem
