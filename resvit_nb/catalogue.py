@@ -67,8 +67,7 @@ def again(
     return '\n'.join([*lines, train_command(record.config)])
 
 # %% ../nbs/57_catalogue.ipynb #01966c89
-COLUMNS = ('run','of','setting','target','network','begins','seed','epochs','accuracy','loss','validation loss',
-           'minutes')
+COLUMNS = ('run','of','setting','target','network','seed','epochs','accuracy','loss','validation loss','minutes')
 
 def cells(
     record:Record,
@@ -79,7 +78,7 @@ def cells(
     c,t = record.config,record.test
     button = Button(record.run_id[-10:], type='button', aria_expanded='true', title=record.run_id)
     numbers = [c.seed, c.epochs, f"{t['accuracy']:.3f}", f"{t['loss']:.3f}"]
-    words = [of, setting, c.target, network(c), start(c)]
+    words = [of, setting, c.target, f'{network(c)}, {start(c)}']
     return [Th(button, scope='row'), *map(Td, words), *[Td(str(n), cls='rv-number') for n in numbers],
             Td(curve(record.epochs)), Td(f'{record.seconds/60:.1f}', cls='rv-number')]
 

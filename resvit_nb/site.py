@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['experiments', 'find_parameters', 'check_parameters', 'OwnKernel', 'read_page', 'check_pictures', 'execute', 'stage',
            'process', 'render', 'build_site', 'tables', 'check_request', 'check_pages', 'plans_of',
-           'threads_for_kernels', 'make_pages', 'resvit_reproduce', 'cell_markdown', 'readme', 'resvit_readme']
+           'threads_for_kernels', 'make_pages', 'resvit_reproduce', 'cell_markdown', 'badges', 'readme',
+           'resvit_readme']
 
 # %% ../nbs/60_site.ipynb #43fd08c8
 import ast,builtins,os,re,shutil,subprocess,sys,tempfile,time
@@ -128,7 +129,8 @@ def render(proc:Path) -> Path:
     site = proc/get_config().doc_path.name
     if done.returncode or not (site/'index.html').exists():
         raise RuntimeError(f'{" ".join(command)} failed:\n{done.stdout}{done.stderr}')
-    for line in re.findall(r'^.*\bwarn.*$', done.stdout+done.stderr, re.M | re.I): print(line, flush=True)
+    for line in re.findall(r'^.*\bwarn.*$', done.stdout+done.stderr, re.M | re.I):
+        if not re.search('is ignored|is not read by', line): print(line, flush=True)    # settings for the other one
     make_offline(site)
     return site
 
@@ -255,11 +257,21 @@ def cell_markdown(cell) -> str:
     return re.sub(r'\n: (.*)$', r'\n*\1*', '\n\n'.join(shown))    # a table's caption
 
 # %% ../nbs/60_site.ipynb #213328c1
+def badges() -> str:
+    "Licence, Python, tests and site of the project; only the README has them, since they come from other hosts"
+    c,shield = get_config(),'https://img.shields.io/badge'
+    return ' '.join([f'[![Apache-2.0]({shield}/licence-Apache--2.0-blue)](LICENSE)',
+                     f'![Python {c.min_python}]({shield}/python-{c.min_python}-blue)',
+                     f'[![site]({shield}/site-online-blue)]({c.doc_host}{c.doc_baseurl})',
+                     f'[![tests]({c.git_url}/actions/workflows/deploy.yaml/badge.svg)]({c.git_url}/actions)'])
+
 def readme(
     index,     # The home page, a notebook with its outputs
 ) -> str:
     "The README's text"
-    parts = ['<!-- Made from nbs/index.ipynb by resvit_readme -->', *map(cell_markdown, index.cells)]
+    title,*rest = map(cell_markdown, index.cells)
+    head,_,tail = title.partition('\n')
+    parts = ['<!-- Made from nbs/index.ipynb by resvit_readme -->', head, badges(), tail, *rest]
     return '\n\n'.join(p.strip() for p in parts if p.strip()) + '\n'
 
 @console_script
