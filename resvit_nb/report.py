@@ -12,7 +12,7 @@ __all__ = ['RUNS', 'WORD_COLOURS', 'MARKS', 'HOLLOW', 'FOREST', 'Body', 'replace
            'spread_of', 'spread_table', 'spread_words', 'plot_runs', 'runs_needed', 'needed_table', 'rules_table',
            'runs_table', 'cost_table', 'plot_curves', 'curves_or_words']
 
-# %% ../nbs/54_report.ipynb #e4ac8177
+# %% ../nbs/54_report.ipynb #5ca61be2
 from dataclasses import dataclass, field, replace
 import html,io,math
 from pathlib import Path
@@ -27,7 +27,7 @@ from .stage1 import first_claim_word, first_rule
 from .statistics import COLOURS, SAME_WITHIN, SCALES, STYLE, Estimate, log_odds, wilson_interval
 from .verdicts import ClaimVerdict, PartVerdict, by_target, judge_all, judge_claim, samples, setting_of
 
-# %% ../nbs/54_report.ipynb #89445675
+# %% ../nbs/54_report.ipynb #7e62ab54
 @dataclass
 class Body:
     "Runs of one data set that verdicts are taken from"
@@ -55,7 +55,7 @@ class Body:
 def replace_parts(claim, keep): return type(claim)(claim.number, claim.text, claim.where, claim.page,
                                                    tuple(p for p in claim.parts if keep(p)))
 
-# %% ../nbs/54_report.ipynb #91fda155
+# %% ../nbs/54_report.ipynb #71f40261
 def title_of(body:Body) -> str:
     "What captions call a body: 'paper' for the reproduction, else the profile that it is of"
     return body.name if body.standing=='first look' else 'paper'
@@ -78,7 +78,7 @@ def aliases(settings) -> list:
     same = [{('augmentation','with'),('transfer','pre-trained')}, {('augmentation','without'),('dropout','0.2')}]
     return [other for one in settings for other in next((group for group in same if one in group), {one})]
 
-# %% ../nbs/54_report.ipynb #78735520
+# %% ../nbs/54_report.ipynb #d314f0d6
 def every(runs:dict) -> list:
     "All records of experiment -> setting -> records, each once"
     return list({r.run_id: r for settings in runs.values() for records in settings.values() for r in records}.values())
@@ -88,7 +88,7 @@ def planned_by(plans:dict) -> dict:
     return {(e,s,t): len(configs)//len(TARGETS) for e,p in plans.items() for s,configs in p.settings.items()
             for t in TARGETS}
 
-# %% ../nbs/54_report.ipynb #f3b8525a
+# %% ../nbs/54_report.ipynb #8adfa257
 def gather(
     experiments,                 # Names of experiments
     profile:str='paper',         # As for `make_plan`
@@ -118,7 +118,7 @@ def gather(
             body('twin', 'decisive', planned_runs('cifar100'), (None,None), 'cifar100', seeds=3, stage=2),
             body('stage 1', 'exploratory', None, dirs, stage=1)]
 
-# %% ../nbs/54_report.ipynb #5ae06b19
+# %% ../nbs/54_report.ipynb #9085def9
 def listed(values) -> str:
     "The different values, in order of appearance, separated by commas"
     return ', '.join(dict.fromkeys(map(str, values)))
@@ -135,7 +135,7 @@ def start(config) -> str:
     words = {'none':'from scratch', 'imagenet':"from timm's ImageNet weights"}.get(config.weights, 'pre-trained')
     return words+(', frozen but for the classifier' if config.freeze else '')
 
-# %% ../nbs/54_report.ipynb #2c9b74da
+# %% ../nbs/54_report.ipynb #479631fa
 def setup(
     records:list,   # `Record`s of one experiment
 ) -> str:           # A few sentences
@@ -152,7 +152,7 @@ def setup(
             f"{listed(c.batch_size for c in c)}; epochs {listed(f'{c.epochs} ({c.target})' for c in c)}; "
             f"{listed(r.precision for r in records)}; seeds {listed(sorted({c.seed for c in c}))}.")
 
-# %% ../nbs/54_report.ipynb #c9fc3d56
+# %% ../nbs/54_report.ipynb #cadf7faf
 def weights_note(
     runs:dict,                # Setting's name -> its `Record`s
     read=None,                # Function from a run's name to its `Record`, for what the pre-training was
@@ -168,7 +168,7 @@ def weights_note(
             f"{r.config.epochs} epochs of {r.config.recipe}, accuracy {r.test['accuracy']:.3f} on {r.data['test']:,} "
             f"others ({to_run('its run', r)}).")
 
-# %% ../nbs/54_report.ipynb #6bf2b2a4
+# %% ../nbs/54_report.ipynb #56ee7f92
 @dataclass
 class Table:
     "A data frame of strings with a caption: Markdown on a page, plain text in a terminal"
@@ -196,7 +196,7 @@ def safe(text) -> str:
     "Text that came from outside, as plain text in a Markdown table: no HTML, no new cell"
     return html.escape(' '.join(str(text).split()), quote=False).replace('|', '&#124;')
 
-# %% ../nbs/54_report.ipynb #4dfaadb0
+# %% ../nbs/54_report.ipynb #c1d6a25f
 def is_reproduction(title:str) -> bool: return title=='paper'
 
 def ours(title:str) -> str:
@@ -207,7 +207,7 @@ def marked(caption:str, title:str) -> str:
     "A caption that says what is not the reproduction"
     return caption if is_reproduction(title) else f'{caption} **Profile {title}, not the reproduction.**'
 
-# %% ../nbs/54_report.ipynb #6a3c7be5
+# %% ../nbs/54_report.ipynb #ff9ae168
 RUNS = '09_runs.ipynb'    # the page with every run, beside those of the experiments
 
 def to_run(text, record, page:str=RUNS) -> str:
@@ -230,7 +230,7 @@ class Folded:
         return f'<details><summary>{safe(self.summary)}</summary>\n\n{inside}\n\n</details>'
     def __repr__(self): return '\n\n'.join([self.summary, *map(repr, self.tables)])
 
-# %% ../nbs/54_report.ipynb #e478e8f9
+# %% ../nbs/54_report.ipynb #98525ed3
 def stamp(fig:plt.Figure, title:str) -> plt.Figure:
     "Write in a corner of the figure what is not the reproduction"
     if not is_reproduction(title):
@@ -238,7 +238,7 @@ def stamp(fig:plt.Figure, title:str) -> plt.Figure:
     plt.close(fig)
     return fig
 
-# %% ../nbs/54_report.ipynb #799bcec2
+# %% ../nbs/54_report.ipynb #9027c988
 def measured(part, v:PartVerdict) -> str:
     "What was measured, with its interval: '+2.9 points (+0.9 to +5.0)'"
     value,low,high = v.effect
@@ -252,7 +252,7 @@ def measured(part, v:PartVerdict) -> str:
     return f'{in_units(part.metric, value)} {unit}' + ('' if math.isnan(low)
                                                        else f' ({in_units(part.metric, low, high)})')
 
-# %% ../nbs/54_report.ipynb #75f54b29
+# %% ../nbs/54_report.ipynb #327809d7
 def about(part) -> str:
     "What a part is about, short: 'superclass accuracy, 0.8 against 0.2'"
     if isinstance(part, Comparison): return f'{part.target} {part.metric}, {part.a} against {part.b}'
@@ -269,7 +269,7 @@ def size_words(v:PartVerdict) -> str:
     if v.odds[1]*v.odds[2]>0 and v.odds[0]*v.paper<0: return ', the other way round than in the paper'
     return ', as large as in the paper' if v.magnitude=='as large' else f', {v.magnitude} than in the paper'
 
-# %% ../nbs/54_report.ipynb #b1820620
+# %% ../nbs/54_report.ipynb #f64ab663
 def claim_words(claim, body:Body) -> str:
     "'**not reproduced** (exploratory): 4 parts: 1 not reproduced, 3 inconclusive'"
     verdict,what = body.verdict(claim),status(body, claim)
@@ -284,7 +284,7 @@ def counting(body:Body, claims=None) -> str:
     return ', '.join(f'{words.count(w)} {w}' for w in dict.fromkeys(['reproduced','not reproduced','inconclusive',
         'not comparable','not run']) if w in words)
 
-# %% ../nbs/54_report.ipynb #fe95a8c8
+# %% ../nbs/54_report.ipynb #663f71d5
 def lead(bodies:list):
     "The first sentence of the claims page and of the home page: how many claims came out how, and what that is worth"
     made = {b.name: body_progress(b) for b in bodies}
@@ -298,7 +298,7 @@ def lead(bodies:list):
             lines.append(f'{capital(names_of(b))}{worth}: of {len(CLAIMS)} claims of the paper, {counting(b)}.')
     return Sentences(' '.join(lines))
 
-# %% ../nbs/54_report.ipynb #9ead3910
+# %% ../nbs/54_report.ipynb #d2f1bdae
 def body_progress(body:Body) -> tuple:
     "How many of all runs of a body there are, and should be, each once"
     made = {r.run_id for settings in body.runs.values() for rs in settings.values() for r in rs}
@@ -320,7 +320,7 @@ class Sentences:
     def _repr_markdown_(self): return self.text
     def __repr__(self): return self.text.replace('**', '')
 
-# %% ../nbs/54_report.ipynb #f3ba85f7
+# %% ../nbs/54_report.ipynb #f1383dcd
 def capital(text:str) -> str: return text[0].upper()+text[1:]
 
 def names_of(body:Body) -> str:
@@ -346,7 +346,7 @@ def what_came_out(
         lines.append('')
     return Sentences('\n'.join(l+'\n' if l.startswith('**') else l for l in lines))
 
-# %% ../nbs/54_report.ipynb #3639da6e
+# %% ../nbs/54_report.ipynb #1d802878
 WORD_COLOURS = {'reproduced':COLOURS[2], 'not reproduced':COLOURS[5], 'inconclusive':'#767676', 'not run':'#767676'}
 MARKS = dict(course='o', twin='D')
 HOLLOW = dict(ms=8, mfc='none', mec=COLOURS[1], mew=1.4, zorder=4)
@@ -358,7 +358,7 @@ def seed_effects(part, body:Body) -> list:
         r.data['test']))
     return [value(a[seed])-value(b[seed]) for seed in a if seed in b]
 
-# %% ../nbs/54_report.ipynb #2ef96dfa
+# %% ../nbs/54_report.ipynb #2973266d
 @plt.rc_context(STYLE)
 def plot_forest(
     claims:list,         # Whose comparisons are shown
@@ -388,7 +388,7 @@ def plot_forest(
     ax.spines[['left','bottom']].set_visible(False)
     return key(fig, bodies)
 
-# %% ../nbs/54_report.ipynb #3cea122f
+# %% ../nbs/54_report.ipynb #7c2da266
 def draw_effect(ax, y:float, part, body:Body, limit:float):
     "One line of the forest plot: interval, estimate, seeds and word"
     v = body.judged.get(part)
@@ -412,7 +412,7 @@ def key(fig, bodies):
     plt.close(fig)
     return fig
 
-# %% ../nbs/54_report.ipynb #3c53779c
+# %% ../nbs/54_report.ipynb #881c75d3
 FOREST = 'forest.svg'    # in the folder of records
 
 def forest_svg(bodies:list) -> bytes:
@@ -423,7 +423,7 @@ def forest_svg(bodies:list) -> bytes:
                                             facecolor='white')
     return file.getvalue()
 
-# %% ../nbs/54_report.ipynb #4fa10722
+# %% ../nbs/54_report.ipynb #db4213af
 def interval_of(records:list, metric:str, made:dict) -> tuple:
     "mean, low, high of a setting's score in its own unit, NaN where one run says nothing of the spread"
     s = made[setting_of(records[0].config)]
@@ -431,7 +431,7 @@ def interval_of(records:list, metric:str, made:dict) -> tuple:
     if not (s.df and np.isfinite(s.variance)): return float(back(s.mean)), math.nan, math.nan
     return tuple(float(back(x)) for x in (s.mean, *Estimate(s.mean, math.sqrt(s.variance/s.n), s.df).interval()))
 
-# %% ../nbs/54_report.ipynb #50d01444
+# %% ../nbs/54_report.ipynb #550f8b00
 def paper_and_ours(
     number:int,         # The paper's table
     experiment:str,     # Whose settings
@@ -454,7 +454,7 @@ def paper_and_ours(
             rows.append(row)
     return Table(pd.DataFrame(rows), marked(caption, title_of(bodies[0])), 'llr'+'r'*len(shown))
 
-# %% ../nbs/54_report.ipynb #8f4a536a
+# %% ../nbs/54_report.ipynb #d0d6a4a8
 def score_words(body:Body, experiment:str, setting:str, target:str, metric:str) -> str:
     "A setting's score with its interval and number of runs"
     records = body.records(experiment, setting, target)
@@ -464,7 +464,7 @@ def score_words(body:Body, experiment:str, setting:str, target:str, metric:str) 
     number = to_run(f'{mean:.3f}', records[0])
     return f'{number} ({runs})' if math.isnan(low) else f'{number} ({low:.3f} to {high:.3f}; {runs})'
 
-# %% ../nbs/54_report.ipynb #22cbbfec
+# %% ../nbs/54_report.ipynb #4562d41a
 def short_words(claim, body:Body) -> str:
     "A claim's verdict and what it is worth, for a cell of a table"
     what,word = status(body, claim),body.verdict(claim).word
@@ -486,7 +486,7 @@ def claims_table(
         rows.append(row)
     return Table(pd.DataFrame(rows), marked(caption, title_of(bodies[0])), 'll'+'l'*len(bodies))
 
-# %% ../nbs/54_report.ipynb #bf4f1fec
+# %% ../nbs/54_report.ipynb #a4ab2865
 def parts_table(
     claims:list,              # `Claim`s
     body:Body,                # Whose runs
@@ -507,7 +507,7 @@ def parts_table(
     return Table(pd.DataFrame(rows, columns=['','part','paper (A / B)','ours, A minus B','direction','magnitude',
                                              'runs by seed']), marked(caption, title_of(body)), 'lllrlll')
 
-# %% ../nbs/54_report.ipynb #95f85583
+# %% ../nbs/54_report.ipynb #a244a758
 def spread_of(records:list) -> dict:
     "Standard deviations in points, pooled over settings: between runs, from test images, from epoch to epoch"
     settings = {}
@@ -522,7 +522,7 @@ def spread_of(records:list) -> dict:
     return dict(settings=len(several), runs=sum(map(len, several)), between_runs=100*math.sqrt(runs),
                 test_images=100*math.sqrt(images), last_epoch=100*math.sqrt(epoch))
 
-# %% ../nbs/54_report.ipynb #507b6272
+# %% ../nbs/54_report.ipynb #51a1a09d
 def spread_table(bodies:list, caption:str) -> Table:
     "A row per body, target, network and recipe: how many points a run varies, and what explains it"
     rows = []
@@ -538,7 +538,7 @@ def spread_table(bodies:list, caption:str) -> Table:
                                              'test images','last epoch']), marked(caption,
                                                  title_of(bodies[0])), 'llllrrrrr')
 
-# %% ../nbs/54_report.ipynb #6ab2cbf5
+# %% ../nbs/54_report.ipynb #c45607db
 def spread_words(bodies:list) -> Sentences:
     "How much runs vary, in a sentence for each body"
     lines = []
@@ -553,7 +553,7 @@ def spread_words(bodies:list) -> Sentences:
                              f'of one {name} typically lie **{said}** from their mean.')
     return Sentences('\n'.join(lines) or '*No setting has several runs yet.*')
 
-# %% ../nbs/54_report.ipynb #9db87f08
+# %% ../nbs/54_report.ipynb #eb02fbb2
 @plt.rc_context(STYLE)
 def plot_runs(body:Body) -> plt.Figure:
     "The accuracy of every run, a row for each setting, a panel for each target"
@@ -572,7 +572,7 @@ def plot_runs(body:Body) -> plt.Figure:
         ax.grid(axis='y', lw=.3)
     return stamp(fig, title_of(body))
 
-# %% ../nbs/54_report.ipynb #6a29d484
+# %% ../nbs/54_report.ipynb #152d8782
 def runs_needed(part:Comparison, body:Body) -> float:
     "Runs of each setting that would decide a part in four cases of five, if the truth is what was seen"
     v = body.judged.get(part)
@@ -593,7 +593,7 @@ def needed_table(claims:list, body:Body, caption:str) -> Table:
     return Table(pd.DataFrame(rows, columns=['','part','difference on the scale','verdict','runs needed']),
                  marked(caption, title_of(body)), 'llrlr')
 
-# %% ../nbs/54_report.ipynb #daff4244
+# %% ../nbs/54_report.ipynb #1ee8dc3d
 def rules_table(claims:list, body:Body, caption:str) -> Table:
     "A row per part: the verdict of stage 1's rule, and of the one that replaced it"
     rows = []
@@ -605,7 +605,7 @@ def rules_table(claims:list, body:Body, caption:str) -> Table:
     return Table(pd.DataFrame(rows, columns=['','claim and its parts','rule of stage 1','rule of stage 2']),
                  marked(caption, title_of(body)), 'llll')
 
-# %% ../nbs/54_report.ipynb #2f8a2d72
+# %% ../nbs/54_report.ipynb #bc80e0ec
 def runs_table(
     runs:dict,                # Setting's name -> its `Record`s
     caption:str,              # What it shows
@@ -624,7 +624,7 @@ def runs_table(
                'calibration error']
     return Table(pd.DataFrame(rows, columns=columns), marked(caption, title), 'llrrlrrrr')
 
-# %% ../nbs/54_report.ipynb #ece35ae9
+# %% ../nbs/54_report.ipynb #e9782e59
 def cost_table(
     runs:dict,          # Setting's name -> its `Record`s
     caption:str,        # What it shows
@@ -645,7 +645,7 @@ def cost_table(
                'threads','accuracy']
     return Table(pd.DataFrame(rows, columns=columns), marked(caption, title), 'llrrrrrr')
 
-# %% ../nbs/54_report.ipynb #46b17650
+# %% ../nbs/54_report.ipynb #4656e858
 @plt.rc_context(STYLE)
 def plot_curves(
     runs:dict,           # Setting's name -> its `Record`s
@@ -668,7 +668,7 @@ def plot_curves(
                loc='outside lower center', ncols=3)
     return stamp(fig, title)
 
-# %% ../nbs/54_report.ipynb #5e0ef156
+# %% ../nbs/54_report.ipynb #ec7a085c
 def curves_or_words(runs:dict, title:str='paper'):
     "`plot_curves`, or a sentence where there is no run"
     return plot_curves(runs, title) if any(runs.values()) else Sentences('*These curves have not been run yet.*')

@@ -8,7 +8,7 @@ __all__ = ['experiments', 'find_parameters', 'check_parameters', 'OwnKernel', 'r
            'threads_for_kernels', 'make_pages', 'resvit_reproduce', 'cell_markdown', 'badges', 'readme',
            'resvit_readme']
 
-# %% ../nbs/60_site.ipynb #43fd08c8
+# %% ../nbs/60_site.ipynb #1a190a11
 import ast,builtins,os,re,shutil,subprocess,sys,tempfile,time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -27,12 +27,12 @@ from .protocol import EXPERIMENTS, make_plan, project_root, results_folder, trai
 from .report import FOREST, forest_svg, gather
 from .pages import link_within, make_offline, rename_pages
 
-# %% ../nbs/60_site.ipynb #9672f71e
+# %% ../nbs/60_site.ipynb #8e079b26
 def experiments(root:Path) -> dict:
     "Experiment notebooks by name, in order: '03_dropout.ipynb' is 'dropout'"
     return {re.sub(r'^\d+_', '', p.stem): p for p in sorted((root/'nbs/experiments').glob('[!._]*.ipynb'))}
 
-# %% ../nbs/60_site.ipynb #d3303307
+# %% ../nbs/60_site.ipynb #04fc7a35
 def find_parameters(
     nb,         # A notebook
     name:str,   # Its name, for messages
@@ -54,7 +54,7 @@ def check_parameters(nb, parameters:dict, name:str):
     unknown = [p for p in parameters if p not in known]
     if unknown: raise InputError(f"{name}: unknown parameter {unknown[0]!r}: expected one of {', '.join(known)}")
 
-# %% ../nbs/60_site.ipynb #e036966e
+# %% ../nbs/60_site.ipynb #239145bc
 class OwnKernel(AsyncKernelManager):
     "Runs pages in this Python and with pictures, whatever kernels and settings the caller's environment names"
     @property
@@ -75,7 +75,7 @@ def check_pictures(nb, name:str):
     silent = [c for c in nb.cells if c.cell_type=='code' and '#| fig-alt:' in c.source and not shows(c)]
     if silent: raise InputError(f'{name}: {len(silent)} cells show no picture: expected one where there is a fig-alt')
 
-# %% ../nbs/60_site.ipynb #dc836828
+# %% ../nbs/60_site.ipynb #75d288a5
 def execute(
     path:Path,          # A notebook
     parameters:dict,    # Values for its parameters
@@ -96,7 +96,7 @@ def execute(
     to.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(to, lambda f: f.write(nbformat.writes(done).encode()))
 
-# %% ../nbs/60_site.ipynb #c89f024c
+# %% ../nbs/60_site.ipynb #1bbaac04
 def stage(
     root:Path,       # The project
     executed:Path,   # Folder of executed experiments
@@ -111,7 +111,7 @@ def stage(
     for folder,name in ((executed, 'experiments'), (results, 'results')):
         if folder.is_dir(): shutil.copytree(folder, to/'nbs'/name, ignore=ignore, dirs_exist_ok=True)
 
-# %% ../nbs/60_site.ipynb #be90e188
+# %% ../nbs/60_site.ipynb #2e0e3c24
 def process(staged:Path):
     "Let nbdev prepare the pages of a staged project, in its `_proc`"
     env = {k:v for k,v in os.environ.items() if k!='IN_TEST'}
@@ -119,7 +119,7 @@ def process(staged:Path):
     subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=staged, env=env, check=True,
                    stdout=subprocess.DEVNULL)
 
-# %% ../nbs/60_site.ipynb #5d9add08
+# %% ../nbs/60_site.ipynb #d6eb1b70
 def render(proc:Path) -> Path:
     "Render prepared pages, with Quarto where it is on the PATH; the folder of the site"
     quarto = shutil.which('quarto')
@@ -134,7 +134,7 @@ def render(proc:Path) -> Path:
     make_offline(site)
     return site
 
-# %% ../nbs/60_site.ipynb #1ba71423
+# %% ../nbs/60_site.ipynb #d5c40871
 def build_site(
     root:Path,       # The project
     executed:Path,   # Folder of executed experiments
@@ -151,13 +151,13 @@ def build_site(
         shutil.rmtree(site, ignore_errors=True)
         shutil.move(rendered, site)
 
-# %% ../nbs/60_site.ipynb #3bc772a7
+# %% ../nbs/60_site.ipynb #3f0d0571
 def tables(path:Path) -> list:
     "What cells tagged `table` of an executed notebook show, as plain text"
     cells = [c for c in nbformat.read(path, 4).cells if 'table' in c.metadata.get('tags', [])]
     return [o.text if o.output_type=='stream' else o.data['text/plain'] for c in cells for o in c.outputs]
 
-# %% ../nbs/60_site.ipynb #b48eaa90
+# %% ../nbs/60_site.ipynb #d302542c
 def check_request(profile, dataset, data_dir, pretrain_dir, only, known, n_jobs):
     "`InputError` for the first option that cannot be"
     if (data_dir or pretrain_dir) and find_profile(profile, dataset).base.data=='fractals':
@@ -182,7 +182,7 @@ def plans_of(
     names = {'hierarchy':['vit']}.get(only, [only] if only in EXPERIMENTS else EXPERIMENTS)
     return [make_plan(name, *args) for name in names]
 
-# %% ../nbs/60_site.ipynb #c8b064b0
+# %% ../nbs/60_site.ipynb #0bd9f7a7
 @contextmanager
 def threads_for_kernels():
     "Threads that each wait for a kernel; kernels end, too, when something goes wrong and on Ctrl-C"
@@ -196,7 +196,7 @@ def threads_for_kernels():
                     if 'ipykernel_launcher' in p.cmdline(): p.kill()
             raise
 
-# %% ../nbs/60_site.ipynb #3f694a06
+# %% ../nbs/60_site.ipynb #e0165a1a
 def make_pages(root:Path, chosen:dict, parameters:dict, out:Path):
     "Execute notebooks into `out/notebooks`, several at a time, and print their tables"
     with threads_for_kernels() as pool:
@@ -211,7 +211,7 @@ def make_pages(root:Path, chosen:dict, parameters:dict, out:Path):
     build_site(root, out/'notebooks', Path(parameters['results']), out/'site')
     print(f"site: {out/'site/index.html'}")
 
-# %% ../nbs/60_site.ipynb #bebdfe38
+# %% ../nbs/60_site.ipynb #a26a2319
 @console_script
 def resvit_reproduce(
     profile:str='quick',         # Size: smoke, quick or paper
@@ -240,7 +240,7 @@ def resvit_reproduce(
     make_pages(root, chosen, parameters, out)
     print(f'done in {time.time()-start:.0f} s')
 
-# %% ../nbs/60_site.ipynb #35d242f7
+# %% ../nbs/60_site.ipynb #ef4bcd6e
 def cell_markdown(cell) -> str:
     "A cell as Markdown: its prose, or its code without options, then its output; nothing if it is hidden"
     def from_top(text): return re.sub(r'(\]\()(?!https?:|#|results/)', r'\1nbs/', text)    # links
@@ -256,7 +256,7 @@ def cell_markdown(cell) -> str:
                      +'\n```')
     return re.sub(r'\n: (.*)$', r'\n*\1*', '\n\n'.join(shown))    # a table's caption
 
-# %% ../nbs/60_site.ipynb #213328c1
+# %% ../nbs/60_site.ipynb #77229b21
 def badges() -> str:
     "Licence, Python, tests and site of the project; only the README has them, since they come from other hosts"
     c,shield = get_config(),'https://img.shields.io/badge'
