@@ -1,22 +1,17 @@
 "The commands as a user meets them: as processes, with exit status, output and files."
-import json, os, re, subprocess, sys
+import json, re
 from html.parser import HTMLParser
 from pathlib import Path
 import pytest
+from conftest import ROOT, run
 from resvit_nb.config import run_id
 from resvit_nb.records import read_record
 from resvit_nb.protocol import EXPERIMENTS, make_plan
 
-ROOT = Path(__file__).parent.parent
-
-def run(command, *options, cwd=ROOT, **env):
-    env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'} | env
-    return subprocess.run([Path(sys.executable).with_name(command), *map(str, options)], cwd=cwd, env=env, capture_output=True, encoding='utf-8')
-
 BAD = [
     ('resvit_reproduce', ('--profile', 'big'), "profile 'big': expected one of smoke, quick, paper"),
     ('resvit_reproduce', ('--profile', 'paper', '--data_dir', 'nowhere'), 'data_dir nowhere: folder or archive missing'),
-    ('resvit_reproduce', ('--only', 'cats'), "only 'cats': expected one of transfer, augmentation, dropout, vit, curves, hierarchy, claims, variance"),
+    ('resvit_reproduce', ('--only', 'cats'), "only 'cats': expected one of transfer, augmentation, dropout, vit, curves, hierarchy, claims, variance, runs"),
     ('resvit_reproduce', ('--seeds', 'two'), "argument --seeds: invalid int value: 'two'"),
     ('resvit_train', ('--drop', '1'), 'drop 1.0: expected a rate of at least 0 and below 1'),
     ('resvit_train', ('--dropout', '0.5'), 'unrecognized arguments: --dropout 0.5'),
@@ -48,14 +43,6 @@ class Links(HTMLParser):
         attrs = dict(attrs)
         self.ids |= {attrs.get('id')}
         self.links += [attrs[a] for a in ('href', 'src') if attrs.get(a)]
-
-@pytest.fixture(scope='module')
-def smoke(tmp_path_factory):
-    "The folder of a smoke reproduction, and what the command printed"
-    folder = tmp_path_factory.mktemp('smoke')
-    done = run('resvit_reproduce', '--profile', 'smoke', '--out', folder/'out', '--results', folder/'results', RESVIT_CACHE=str(folder/'cache'))
-    assert done.returncode == 0, done.stderr
-    return folder, done.stdout
 
 def test_reproduce_trains_every_run_once(smoke):
     folder, printed = smoke
@@ -99,10 +86,14 @@ def test_site_has_no_broken_link_and_no_path_of_this_machine(smoke):
     assert broken == []
     assert [p.name for p in pages if str(ROOT) in p.read_text('utf-8')] == []
     typed = {p.name: p.read_text('utf-8').count(str(smoke[0])) for p in pages if str(smoke[0]) in p.read_text('utf-8')}
-    assert typed == {f'{name}.html': 1 for name in (*EXPERIMENTS, 'hierarchy', 'claims', 'variance')}  # --results, as typed
+    assert typed == {f'{name}.html': 1 for name in (*EXPERIMENTS, 'hierarchy', 'claims', 'variance', 'runs')}  # --results, as typed
 
-def test_a_table_row_leads_to_its_record(smoke):
-    page = smoke[0]/'out/site/experiments/dropout.html'
-    links = [link for link in Links(page.read_text('utf-8')).links if 'results/' in link]
-    assert {Path(link).stem for link in links} == {run_id(c) for p in [make_plan('dropout', 'smoke')] for c in [*p.before, *p.configs]}
-    for link in links: assert json.loads((page.parent/link).read_text('utf-8'))['config']['resolution'] == 16
+def test_a_table_row_leads_to_its_run_and_that_to_its_record(smoke):
+    site = smoke[0]/'out/site'
+    runs = Links((site/'experiments/runs.html').read_text('utf-8'))
+    links = [link for link in Links((site/'experiments/dropout.html').read_text('utf-8')).links if 'runs.html#' in link]
+    assert {link.split('#')[1] for link in links} == {run_id(c) for p in [make_plan('dropout', 'smoke')] for c in [*p.before, *p.configs]}
+    assert {link.split('#')[1] for link in links} <= runs.ids
+    records = [link for link in runs.links if link.endswith('.json') and 'results/' in link]
+    assert {Path(link).stem for link in records} == {p.stem for p in (smoke[0]/'results').glob('*.json')}
+    for link in records: assert json.loads((site/'experiments'/link).read_text('utf-8'))['run_id'] == Path(link).stem
