@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['experiments', 'find_parameters', 'check_parameters', 'OwnKernel', 'read_page', 'check_pictures', 'execute', 'stage',
-           'process', 'render', 'build_site', 'tables', 'check_request', 'check_pages', 'plans_of',
-           'threads_for_kernels', 'make_pages', 'resvit_reproduce', 'cell_markdown', 'badges', 'readme',
+           'process', 'render', 'build_site', 'tables', 'check_request', 'check_pages', 'check_images', 'own_place',
+           'plans_of', 'threads_for_kernels', 'make_pages', 'resvit_reproduce', 'cell_markdown', 'badges', 'readme',
            'resvit_readme']
 
 # %% ../nbs/60_site.ipynb #1a190a11
@@ -22,6 +22,7 @@ from nbdev.config import get_config
 from .core import InputError, check_one_of, console_script, write_atomically
 from .config import find_profile
 from .records import leftovers, remove
+from .runs import announce, images_of
 from .workers import default_jobs
 from .protocol import EXPERIMENTS, make_plan, project_root, results_folder, train_missing
 from .report import FOREST, forest_svg, gather
@@ -108,13 +109,19 @@ def stage(
     ignore = shutil.ignore_patterns('.*', '_proc', '_docs')
     (root/'results').mkdir(exist_ok=True)    # nbs/results leads there
     shutil.copytree(root/'nbs', to/'nbs', ignore=ignore)
+    for name in ('_quarto.yml', 'results'):    # links, which Windows and zip archives copy as small text files
+        link = to/'nbs'/name
+        if not link.is_file() or link.stat().st_size>50: continue
+        link.unlink()
+        if name=='_quarto.yml': shutil.copy(root/name, link)
+        else: shutil.copytree(root/name, link, ignore=ignore)
     for folder,name in ((executed, 'experiments'), (results, 'results')):
         if folder.is_dir(): shutil.copytree(folder, to/'nbs'/name, ignore=ignore, dirs_exist_ok=True)
 
 # %% ../nbs/60_site.ipynb #2e0e3c24
 def process(staged:Path):
     "Let nbdev prepare the pages of a staged project, in its `_proc`"
-    env = {k:v for k,v in os.environ.items() if k!='IN_TEST'}
+    env = {k:v for k,v in os.environ.items() if k!='IN_TEST'} | dict(PYTHONUTF8='1')
     code = f'from nbdev.serve import proc_nbs; proc_nbs(n_workers={os.cpu_count()}, force=True)'
     subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=staged, env=env, check=True,
                    stdout=subprocess.DEVNULL)
@@ -125,7 +132,8 @@ def render(proc:Path) -> Path:
     quarto = shutil.which('quarto')
     if not quarto: rename_pages(proc)
     command = [quarto, 'render', '--no-cache'] if quarto else [sys.executable, '-m', 'smalldocs.cli', 'render', '.']
-    done = subprocess.run(command, cwd=proc, capture_output=True, encoding='utf-8', errors='replace')
+    done = subprocess.run(command, cwd=proc, env=os.environ | dict(PYTHONUTF8='1'), capture_output=True,
+                          encoding='utf-8', errors='replace')
     site = proc/get_config().doc_path.name
     if done.returncode or not (site/'index.html').exists():
         raise RuntimeError(f'{" ".join(command)} failed:\n{done.stdout}{done.stderr}')
@@ -160,11 +168,14 @@ def tables(path:Path) -> list:
 # %% ../nbs/60_site.ipynb #d302542c
 def check_request(profile, dataset, data_dir, pretrain_dir, only, known, n_jobs):
     "`InputError` for the first option that cannot be"
-    if (data_dir or pretrain_dir) and find_profile(profile, dataset).base.data=='fractals':
-        raise InputError(f'data_dir {data_dir or pretrain_dir}: profile {profile} draws its images: expected no '
-                         f'data_dir and no pretrain_dir, or profile paper')
-    for name,path in (('data_dir',data_dir), ('pretrain_dir',pretrain_dir)):
-        if path is not None and not Path(path).exists(): raise InputError(f'{name} {path}: folder or archive missing')
+    given = {k:v for k,v in dict(data_dir=data_dir, pretrain_dir=pretrain_dir).items() if v is not None}
+    if given and find_profile(profile, dataset).base.data=='fractals':
+        raise InputError(f'data_dir {next(iter(given.values()))}: profile {profile} draws its images: expected no '
+                         'data_dir and no pretrain_dir, or profile paper, or with images of your own dataset image_tree')
+    if dataset=='image_tree' and data_dir is None:
+        raise InputError('dataset image_tree: expected data_dir, a folder or archive of superclass/subclass/image')
+    for name,path in given.items():
+        if not path or not Path(path).exists(): raise InputError(f'{name} {path}: folder or archive missing')
     if only is not None: check_one_of('only', only, known)
     if n_jobs is not None and n_jobs<1: raise InputError(f'n_jobs {n_jobs}: expected at least 1')
 
@@ -173,6 +184,17 @@ def check_pages(chosen:dict, out:Path, root:Path):
     for name,path in chosen.items(): find_parameters(read_page(path), path.name)
     if Path(out).resolve().is_relative_to((root/'nbs').resolve()):
         raise InputError(f'out {out}: inside nbs, which is copied to it: expected another folder')
+
+# %% ../nbs/60_site.ipynb #a7c92cf2
+def check_images(plans:list, data_dir, pretrain_dir):
+    "Read the images that were given and split them, before any training or download, and say what they are"
+    profile = plans[0].profile
+    for config,folder in ((profile.base, data_dir), (profile.pretraining, pretrain_dir)):
+        if folder is not None and config.data!='fractals': announce(config, images_of(config, folder))
+
+def own_place(profile:str, dataset:str|None, data_dir) -> str:
+    "The folder below `out` for what a command makes: of images of one's own, one for every tree"
+    return f'{profile}-{Path(data_dir).resolve().stem}' if dataset=='image_tree' else profile
 
 def plans_of(
     only:str|None,   # Name of a page of `nbs/experiments`; `None`: all of them
@@ -215,10 +237,10 @@ def make_pages(root:Path, chosen:dict, parameters:dict, out:Path):
 @console_script
 def resvit_reproduce(
     profile:str='quick',         # Size: smoke, quick or paper
-    dataset:str=None,            # cifar100: the public twin of the profile paper
+    dataset:str=None,            # cifar100: the public twin of the profile paper; image_tree: your own images
     weights:str='pre-training',  # What "pre-trained" is: pre-training (a run of ours) or imagenet (timm's)
     resolution:int=None,         # Native size of the images in pixels, 8 to 64 [the profile's]
-    data_dir:str=None,           # Folder of the images, for the profile paper; without it, stored records only
+    data_dir:str=None,           # Folder or archive of the images, for profile paper and dataset image_tree
     pretrain_dir:str=None,       # Folder or archive of the images for pre-training, likewise
     only:str=None,               # Name of a single experiment, such as dropout
     seeds:int=None,              # Repetitions of every run [the profile's]
@@ -231,9 +253,12 @@ def resvit_reproduce(
     start,root,chosen = time.time(),project_root(),experiments(project_root())
     plans = plans_of(only, profile, dataset, weights, resolution, seeds)
     check_request(profile, dataset, data_dir, pretrain_dir, only, chosen, n_jobs)
-    out,results = Path(out or os.path.relpath(root/'out'/profile)),results_folder(profile, results)
+    place = root/'out'/own_place(profile, dataset, data_dir)
+    if dataset=='image_tree': results = results or os.path.relpath(place/'results')
+    out,results = Path(out or os.path.relpath(place)),results_folder(profile, results)
     if only: chosen = {name: chosen[name] for name in dict.fromkeys((only, 'runs'))}    # numbers lead to their runs
     check_pages(chosen, out, root)
+    check_images(plans, data_dir, pretrain_dir)
     train_missing(plans, results, data_dir, pretrain_dir, n_jobs, cluster)
     parameters = dict(profile=profile, dataset=dataset, weights=weights, resolution=resolution, seeds=seeds,
                       data_dir=data_dir, pretrain_dir=pretrain_dir, results=str(results), n_jobs=n_jobs)
