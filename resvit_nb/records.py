@@ -160,7 +160,7 @@ def read_record(path:str|Path) -> Record:
 
 # %% ../nbs/41_records.ipynb #2951e920
 NAMED_AS_RECORD = re.compile(r'\w+-\w+-\w+-[0-9a-f]{10}')
-OUR_OTHERS = ('benchmark.json',)    # what this package writes into a folder of records that is no record
+OUR_OTHERS = ('benchmark.json','forensics.json')    # written into a folder of records, and no records
 
 def is_record(path:Path) -> bool:
     "Whether a JSON file is meant as a record, good or damaged: by its name, or by what it says of itself"
