@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['experiments', 'find_parameters', 'check_parameters', 'OwnKernel', 'read_page', 'check_pictures', 'execute', 'stage',
-           'process', 'render', 'build_site', 'tables', 'check_request', 'check_pages', 'check_images', 'own_place',
-           'plans_of', 'threads_for_kernels', 'make_pages', 'resvit_reproduce', 'cell_markdown', 'badges', 'readme',
-           'resvit_readme']
+           'process', 'render', 'build_site', 'tables', 'print_markdown', 'check_request', 'check_pages',
+           'check_images', 'own_place', 'plans_of', 'threads_for_kernels', 'make_pages', 'resvit_reproduce',
+           'cell_markdown', 'badges', 'readme', 'resvit_readme']
 
 # %% ../nbs/60_site.ipynb #1a190a11
 import ast,builtins,os,re,shutil,subprocess,sys,tempfile,time
@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest.mock import patch
 import nbformat, papermill, psutil
+from rich.console import Console
+from rich.markdown import Markdown
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbdev.clean import clean_nb
@@ -161,9 +163,15 @@ def build_site(
 
 # %% ../nbs/60_site.ipynb #3f0d0571
 def tables(path:Path) -> list:
-    "What cells tagged `table` of an executed notebook show, as plain text"
+    "What cells tagged `table` of an executed notebook show, as Markdown"
     cells = [c for c in nbformat.read(path, 4).cells if 'table' in c.metadata.get('tags', [])]
-    return [o.text if o.output_type=='stream' else o.data['text/plain'] for c in cells for o in c.outputs]
+    def text(o): return o.text if o.output_type=='stream' else o.data.get('text/markdown', o.data['text/plain'])
+    return [text(o) for c in cells for o in c.outputs]
+
+def print_markdown(text:str, console:Console):
+    "Markdown in a terminal: tables fit its width, links are their words, a caption is in italics"
+    text = re.sub(r'\[([^\]]*)\]\([^)]*\)', r'\1', text).replace('<br>', '; ')
+    console.print(Markdown(re.sub(r'(?m)^: (.*)$', r'*\1*', text)))
 
 # %% ../nbs/60_site.ipynb #d302542c
 def check_request(profile, dataset, data_dir, pretrain_dir, only, known, n_jobs):
@@ -171,7 +179,8 @@ def check_request(profile, dataset, data_dir, pretrain_dir, only, known, n_jobs)
     given = {k:v for k,v in dict(data_dir=data_dir, pretrain_dir=pretrain_dir).items() if v is not None}
     if given and find_profile(profile, dataset).base.data=='fractals':
         raise InputError(f'data_dir {next(iter(given.values()))}: profile {profile} draws its images: expected no '
-                         'data_dir and no pretrain_dir, or profile paper, or with images of your own dataset image_tree')
+                         'data_dir and no pretrain_dir, or profile paper, or with images of your own dataset '
+                         'image_tree')
     if dataset=='image_tree' and data_dir is None:
         raise InputError('dataset image_tree: expected data_dir, a folder or archive of superclass/subclass/image')
     for name,path in given.items():
@@ -220,12 +229,13 @@ def threads_for_kernels():
 
 # %% ../nbs/60_site.ipynb #e0165a1a
 def make_pages(root:Path, chosen:dict, parameters:dict, out:Path):
-    "Execute notebooks into `out/notebooks`, several at a time, and print their tables"
+    "Execute notebooks into `out/notebooks`, several at a time, and print their tables, the claims last"
+    console,last = Console(highlight=False),sorted(chosen, key=lambda name: name=='claims')
     with threads_for_kernels() as pool:
-        made = pool.map(lambda path: execute(path, parameters, out/'notebooks'/path.name), chosen.values())
-        for (name,path),_ in zip(chosen.items(), made):
-            print(f'{name}: {os.path.relpath(path)}', flush=True)
-            for table in tables(out/'notebooks'/path.name): print(f'\n{table}\n')
+        made = pool.map(lambda name: execute(chosen[name], parameters, out/'notebooks'/chosen[name].name), last)
+        for name,_ in zip(last, made):
+            console.print(f'{name}: {os.path.relpath(chosen[name])}', soft_wrap=True)
+            for table in tables(out/'notebooks'/chosen[name].name): print_markdown(table, console)
     for folder in (out, out/'notebooks'):
         for p in leftovers(folder): remove(p)    # of processes that were killed
     print('site: nbdev prepares the pages, then', 'Quarto' if shutil.which('quarto') else 'smalldocs', 'renders them',
