@@ -6,11 +6,11 @@
 __all__ = ['RUNS', 'WORD_COLOURS', 'MARKS', 'HOLLOW', 'FOREST', 'Body', 'replace_parts', 'title_of', 'status', 'planned_runs',
            'aliases', 'every', 'planned_by', 'gather', 'listed', 'network', 'start', 'setup', 'weights_note', 'Table',
            'safe', 'is_reproduction', 'ours', 'marked', 'to_run', 'by_seed', 'in_units', 'Folded', 'stamp', 'measured',
-           'about', 'part_words', 'size_words', 'claim_words', 'counting', 'lead', 'body_progress', 'circumstances',
-           'Sentences', 'capital', 'names_of', 'what_came_out', 'seed_effects', 'plot_forest', 'draw_effect', 'key',
-           'forest_svg', 'interval_of', 'paper_and_ours', 'score_words', 'short_words', 'claims_table', 'parts_table',
-           'spread_of', 'spread_table', 'spread_words', 'plot_runs', 'runs_needed', 'needed_table', 'rules_table',
-           'runs_table', 'cost_table', 'plot_curves', 'curves_or_words']
+           'about', 'part_words', 'size_words', 'claim_word', 'claim_words', 'counting', 'lead', 'body_progress',
+           'circumstances', 'Sentences', 'capital', 'names_of', 'what_came_out', 'seed_effects', 'plot_forest',
+           'draw_effect', 'key', 'forest_svg', 'interval_of', 'paper_and_ours', 'score_words', 'short_words',
+           'claims_table', 'parts_table', 'spread_of', 'spread_table', 'spread_words', 'plot_runs', 'runs_needed',
+           'needed_table', 'rules_table', 'runs_table', 'cost_table', 'plot_curves', 'curves_or_words']
 
 # %% ../nbs/54_report.ipynb #5ca61be2
 from dataclasses import dataclass, field, replace
@@ -270,13 +270,18 @@ def size_words(v:PartVerdict) -> str:
     return ', as large as in the paper' if v.magnitude=='as large' else f', {v.magnitude} than in the paper'
 
 # %% ../nbs/54_report.ipynb #f64ab663
+def claim_word(claim, body:Body) -> str:
+    "A claim's verdict; what is inconclusive while runs are still to come is just not decided yet"
+    word = body.verdict(claim).word
+    return 'not decided yet' if word=='inconclusive' and status(body, claim)=='interim' else word
+
 def claim_words(claim, body:Body) -> str:
     "'**not reproduced** (exploratory): 4 parts: 1 not reproduced, 3 inconclusive'"
     verdict,what = body.verdict(claim),status(body, claim)
     made,planned = body.progress(claim)
     if verdict.word=='not run': return f'not run yet ({made} of {planned} runs)'
     worth = f'{what}, {made} of {planned} runs' if what=='interim' else what
-    return f'**{verdict.word}** ({worth}): {verdict.counted}'
+    return f'**{claim_word(claim, body)}** ({worth}): {verdict.counted}'
 
 def counting(body:Body, claims=None) -> str:
     "'2 reproduced, 1 not reproduced, 5 inconclusive': the paper's claims by their verdict"
@@ -467,7 +472,7 @@ def score_words(body:Body, experiment:str, setting:str, target:str, metric:str) 
 # %% ../nbs/54_report.ipynb #4562d41a
 def short_words(claim, body:Body) -> str:
     "A claim's verdict and what it is worth, for a cell of a table"
-    what,word = status(body, claim),body.verdict(claim).word
+    what,word = status(body, claim),claim_word(claim, body)
     if what=='not planned': return ''
     return word if word=='not run' else f'**{word}** ({what})'
 
