@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['CLASS_FACTS', 'RESULTS', 'make_model', 'count_multiply_adds', 'channel_stats', 'count_parameters', 'free_memory',
            'check_memory', 'cpu_threads', 'file_digest', 'conditions', 'class_facts', 'write_note', 'read_note',
-           'keep_weights', 'data_facts', 'ways', 'learner_facts', 'prepare', 'train', 'folder_of', 'images_of',
-           'announce', 'check_data', 'check_begun', 'run_folder', 'only_one', 'check_writable', 'clear_up',
+           'keep_weights', 'data_facts', 'ways', 'learner_facts', 'seed_loaders', 'prepare', 'train', 'folder_of',
+           'images_of', 'announce', 'check_data', 'check_begun', 'run_folder', 'only_one', 'check_writable', 'clear_up',
            'weights_file', 'has_weights', 'find_weights', 'train_once', 'run', 'can_train', 'classes_of', 'model_info',
            'model_folder', 'has_model', 'keep_model', 'resvit_train']
 
 # %% ../nbs/42_runs.ipynb #af933d7e
-import gc, json, os, psutil, shutil, time, torch
+import gc, json, os, psutil, random, shutil, time, torch
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -142,11 +142,17 @@ def learner_facts(config:RunConfig, learn) -> dict:
                 hardware=hardware(device)|ways(learn), multiply_adds=count_multiply_adds(config, learn.dls.c))
 
 # %% ../nbs/42_runs.ipynb #530e3b63
+def seed_loaders(dls, seed:int):
+    "Give each loader the generator that seeding gives the first ones made, whatever other threads draw meanwhile"
+    draws = random.Random(seed)
+    for dl in dls.loaders: dl.rng = random.Random(draws.randint(0, 2**32-1))
+
 def prepare(config:RunConfig, data:HierarchicalImages, split:dict, label:str='training', weights:Path=None):
     "The Learner of a run, before its first step; everything random is seeded here"
     set_seed(config.seed, reproducible=True)
     dls = image_loaders(data, config.target, split, config.batch_size, config.image_size,
                         augment=config.augment, stats=channel_stats(config))
+    seed_loaders(dls, config.seed)
     check_memory(config, dls.c, len(split['train']), dls.device)
     model = make_model(config, dls.c, weights)
     return image_learner(dls, model, config.recipe, config.precision, label, config.freeze)

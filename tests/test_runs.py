@@ -1,9 +1,10 @@
 "A run on its way: what cannot be trained, what it begins with, what it says of its code, and how many run at once."
-import json, os, shutil, subprocess, sys, threading
+import json, os, random, shutil, subprocess, sys, threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 import numpy as np, pytest, torch
-from resvit_nb import runs, workers
+from resvit_nb import protocol, runs, workers
 from resvit_nb.core import InputError
 from resvit_nb.models import save_weights
 from resvit_nb.config import RunConfig, find_profile, run_id
@@ -129,9 +130,27 @@ def test_the_longest_run_is_trained_first_and_the_order_of_records_is_that_of_th
     assert [l.split()[1] for l in lines] == ['1/3', '2/3', '3/3'] and lines[-1].endswith('about 0 s left')
     assert workers.run_all(configs, results, n_jobs=1)[1].started == records[1].started and trained == [3, 2, 1]
 
-def test_time_left(monkeypatch):
-    monkeypatch.setattr(workers.time, 'time', lambda: 130.)
-    assert workers.time_left(100., done=3, whole=12) == 90
+def test_time_left_counts_half_of_what_is_under_way():
+    ended = [SimpleNamespace(config=replace(SMALL, epochs=2), seconds=20.)]    # ten seconds an epoch
+    ahead = [replace(SMALL, epochs=n) for n in (6, 4, 2)]
+    assert workers.time_left(ended, ahead, 1) == pytest.approx(120)
+    assert workers.time_left(ended, ahead, 2) == pytest.approx((120-30)/2)    # the first of them is half done
+    assert workers.time_left(ended, ahead[:1], 2) == pytest.approx(30) and workers.time_left(ended, [], 2) == 0
+
+def test_runs_that_need_no_pretraining_are_trained_beside_it(results, monkeypatch):
+    asked = []
+    monkeypatch.setattr(protocol, 'run_all', lambda configs, *a, **k: asked.append(configs))
+    plan = protocol.make_plan('transfer', 'smoke')
+    protocol.train_missing([plan], results)
+    begun = [c for c in plan.configs if c.weights != 'none']
+    assert set(asked[0]) == {*plan.before, *plan.configs} - set(begun) and set(begun) <= set(asked[1])
+
+# ---- other threads
+def test_what_other_threads_draw_from_pythons_generator_changes_no_bit(results, monkeypatch):
+    alone, loaders = run(SMALL, results), runs.image_loaders
+    monkeypatch.setattr(runs, 'image_loaders', lambda *a, **k: (random.random(), loaders(*a, **k))[1])
+    disturbed = run(SMALL, results.parent/'elsewhere')
+    assert np.array_equal(alone.images['loss'], disturbed.images['loss'])
 
 @pytest.mark.parametrize('cores, gib, jobs', [(8, 100, 8), (8, 7, 2), (8, 1, 1), (1, 100, 1)])
 def test_as_many_jobs_as_cores_and_memory_allow(cores, gib, jobs, monkeypatch):
