@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['InputError', 'check_one_of', 'interrupt', 'out_of_memory', 'print_anything', 'console_script', 'write_atomically',
-           'cache_folder']
+           'cache_folder', 'proxy_in_use']
 
 # %% ../nbs/00_core.ipynb #50984a69
 import os, signal, sys, warnings
@@ -87,6 +87,12 @@ def cache_folder() -> Path:
     try: return Path(os.environ.get('RESVIT_CACHE') or xdg_cache_home()/'resvit_nb')
     except RuntimeError: raise InputError('no home folder to keep images and weights in: expected the environment '
                                           'variable RESVIT_CACHE to name a folder for them') from None
+
+# %% ../nbs/00_core.ipynb #5a5cb2c7
+def proxy_in_use() -> str:
+    "Words on the environment variable that names a proxy, if one does"
+    names = [v for p in ('https_proxy','all_proxy','http_proxy') for v in (p, p.upper()) if os.environ.get(v)]
+    return f', through the proxy in the environment variable {names[0]}' if names else ''
 
 # %% ../nbs/00_core.ipynb #702ab746
 warnings.filterwarnings('ignore', '`torch.jit.script` is deprecated', FutureWarning)

@@ -19,7 +19,6 @@ from pathlib import Path
 warnings.filterwarnings('ignore', message='IProgress not found')  # timm brings along a progress bar, not used here
 import timm, torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from fastcore.basics import patch
@@ -28,7 +27,7 @@ from torch import nn, Tensor
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 from . import resnet, vit
-from .core import InputError, write_atomically
+from .core import InputError, proxy_in_use, write_atomically
 from .images import check_target
 from .resnet import Bottleneck, ResNet, _check
 from .vit import Block, ViT, resize_pos_embed
@@ -295,9 +294,9 @@ def imagenet_file(
     try: return hf_hub_download(repo, 'model.safetensors', cache_dir=cache_dir, local_files_only=True)
     except OSError: pass
     try: return hf_hub_download(repo, 'model.safetensors', cache_dir=cache_dir)
-    except (OSError, HfHubHTTPError) as e:
-        raise InputError(f"weights 'imagenet': {repo} cannot be downloaded from huggingface.co ({type(e).__name__}); "
-                         'expected a network, or a .safetensors or .pth file of it instead') from None
+    except Exception as e:    # httpx has errors of its own for a proxy that it cannot speak to
+        raise InputError(f"weights 'imagenet': {repo} cannot be downloaded from huggingface.co ({type(e).__name__})"
+                         f'{proxy_in_use()}; expected a network, or a .safetensors or .pth file of it instead') from None
 
 # %% ../nbs/22_models.ipynb #8ab649e6
 def create_model(

@@ -21,13 +21,14 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import replace
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 from matplotlib.figure import Figure
 from torchvision.datasets import CIFAR100
 from tqdm import tqdm
-from .core import InputError, cache_folder, check_one_of, console_script, write_atomically
+from .core import InputError, cache_folder, check_one_of, console_script, proxy_in_use, write_atomically
 from .fractals import draw_fractals, fractal_subclasses, fractal_superclasses
 from .images import (
     HierarchicalImages, PARTS, TARGETS, check_arrays, find_parents, find_split, hierarchical_images, same_pictures)
@@ -604,8 +605,9 @@ def read_cifar100(folder:Path) -> tuple:
     "Images uint8 (N, 3, 32, 32) and their names superclass/subclass/image, sorted by these, from torchvision's files"
     base = folder/CIFAR100.base_folder
     try: data = CIFAR100(folder, download=not (base/'train').is_file())
-    except (OSError, RuntimeError) as e:
-        raise InputError(f'{folder}: CIFAR-100 is not there whole and cannot be downloaded ({type(e).__name__}): '
+    except (OSError, RuntimeError, ValueError, HTTPException) as e:
+        failed = f'{type(e).__name__}{proxy_in_use()}'
+        raise InputError(f'{folder}: CIFAR-100 is not there whole and cannot be downloaded ({failed}): '
                          f"expected a network, or torchvision's folder {CIFAR100.base_folder}; "
                          'remove what is left of it to fetch it again') from None
     # torchvision has just compared both files with their hashes

@@ -1,5 +1,6 @@
 "Labels that cannot be true, splits that cannot be made, copies in the test part."
 import numpy as np, pytest
+from sklearn.model_selection import train_test_split
 from resvit_nb import images as images_module
 from resvit_nb.core import InputError
 from resvit_nb.images import find_copies, find_split, hierarchical_images, known_copies, sized_split, stratified_split
@@ -72,3 +73,41 @@ def test_copies_are_dropped_from_the_test_part_of_any_data(monkeypatch):
     swapped = find_split('paper-sizes-unique-swap')(plain, 2)
     assert np.array_equal(swapped['test'], np.delete(parts['train'], [7, 8, 9]))
     assert np.array_equal(swapped['train'], parts['test'])
+
+# ---- sizes that leave a few images over, rare classes
+def counted(counts):
+    "A data set of as many one-pixel pictures of each subclass as `counts` says"
+    subclass = np.repeat(np.arange(len(counts)), counts)
+    superclass = (subclass >= len(counts)//2).astype(int)
+    return hierarchical_images(np.zeros((len(subclass), 3, 1, 1), np.uint8), superclass, subclass, ['a', 'b'], [f'c{i}' for i in range(len(counts))], 'made')
+
+def even(n, k): return np.full(k, n//k)+(np.arange(k) < n%k)
+
+@pytest.mark.parametrize('more', [0, 1, 2, 4, 5, 7, 8, 40])
+@pytest.mark.parametrize('sizes', [dict(train=20, valid=10, test=30), dict(train=30, valid=3, test=11), dict(train=9, test=50)])
+def test_sizes_with_a_few_images_over(more, sizes):
+    data = counted(even(sum(sizes.values())+more, 8))
+    parts = sized_split(data, 3, sizes)
+    assert {part: len(np.unique(index)) for part, index in parts.items()} == sizes
+    assert len(np.unique(np.concatenate(list(parts.values())))) == sum(sizes.values())
+    assert max(np.ptp(np.bincount(data.subclass[i], minlength=8)) for i in parts.values()) <= 2
+    assert all(np.array_equal(a, b) for a, b in zip(parts.values(), sized_split(data, 3, sizes).values()))
+
+@pytest.mark.parametrize('rare', [1, 2, 3, 6])
+def test_a_rare_class_is_split_or_named(rare):
+    counts = even(21_164+1000, 87); counts[5] = rare
+    data = counted(counts)
+    for seed in range(6):
+        try: parts = find_split('paper-sizes')(data, seed)
+        except InputError as e: assert str(e) == f"class 'c5' has no image in train, of {rare} in all: expected some of every class"
+        else: assert 5 in data.subclass[parts['train']]
+
+@pytest.mark.parametrize('sizes', [dict(train=20, valid=10, test=30)])
+def test_published_splits_stay(sizes):
+    data = counted(even(200, 8))
+    parts = sized_split(data, 0, sizes)
+    rest, expected = np.arange(200), {}
+    for part, n in sizes.items():
+        taken, rest = train_test_split(rest, train_size=n, stratify=data.subclass[rest], random_state=0)
+        expected[part] = np.sort(taken)
+    assert all(np.array_equal(parts[p], expected[p]) for p in sizes)

@@ -1,11 +1,15 @@
 "Folders, archives and names that cannot be read; what the pages do not show."
-import hashlib, pickle, shutil, tarfile
+import hashlib, io, os, pickle, shutil, struct, tarfile, time, warnings, zlib
 from unittest.mock import patch
 import numpy as np, pytest
-from PIL import Image
+from PIL import Image, features
 from torchvision.datasets import CIFAR100
+from resvit_nb import runs, sources
 from resvit_nb.core import InputError
-from resvit_nb.sources import bird_dog_reptile, cifar100, decode_image, fractals, image_tree, load_data
+from resvit_nb.images import find_split, same_pictures
+from resvit_nb.sources import bird_dog_reptile, cifar100, decode_image, describe_split, draw_sheet, fractals, image_tree, load_data, resvit_data
+from resvit_nb.models import imagenet_file
+from resvit_nb.records import read_record
 
 @pytest.fixture(scope='module')
 def place(tmp_path_factory):
@@ -106,3 +110,294 @@ def test_torchvisions_files_and_a_tree_of_them_are_one_data_set(resolution, plac
     assert pickled.fingerprint == tree.fingerprint and pickled.name == tree.name == 'cifar100'
     for field in ('images', 'superclass', 'subclass', 'superclasses', 'subclasses', 'parent'):
         assert np.array_equal(getattr(pickled, field), getattr(tree, field)), field
+
+# ---- trees: what lies there is used or named
+def picture(i, kind='PNG', size=8):
+    "A picture of its own, as a file of that kind"
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(i).integers(0, 256, (size, size, 3), dtype=np.uint8)).save(file, kind)
+    return file.getvalue()
+
+PETS = {f'{folder}/{i}.png': picture(100*k+i) for k, folder in enumerate(('bird/owl', 'bird/wren', 'dog/pug', 'dog-house/kennel'), 1) for i in range(10)}
+
+def write(root, files):
+    "A tree of files, by name"
+    for name, content in files.items():
+        (root/name).parent.mkdir(parents=True, exist_ok=True)
+        (root/name).write_bytes(content)
+    return root
+
+def pack(path, files, prefix='pets/', mtime=0):
+    "The same files as an archive, in the order of their names as text"
+    with tarfile.open(path, 'w') as tar:
+        for name, content in sorted(files.items()):
+            m = tarfile.TarInfo(prefix+name); m.size, m.mtime = len(content), mtime
+            tar.addfile(m, io.BytesIO(content))
+    return path
+
+def read_both(tmp_path, files):
+    "A folder and an archive of the files, which must be read the same"
+    folder, archive = image_tree(write(tmp_path/'pets', files), 8), image_tree(pack(tmp_path/'pets.tar', files), 8)
+    assert (folder.fingerprint, folder.superclasses, folder.subclasses) == (archive.fingerprint, archive.superclasses, archive.subclasses)
+    assert len(folder.notes) == len(archive.notes)
+    assert [f.removeprefix('pets/') for f in archive.files] == list(folder.files)
+    return folder
+
+@pytest.fixture(scope='module')
+def plain(place): return image_tree(write(place/'plain/pets', PETS), 8)
+
+ODD = {    # what is added, and what is said
+    'Jupyter, in a subclass': ({'dog/pug/.ipynb_checkpoints/1-checkpoint.png': picture(1)}, ['1 thing of other programs', '.ipynb_checkpoints']),
+    'a NAS': ({f'dog/pug/@eaDir/{i}.png/SYNOFILE_THUMB_M.png': picture(i) for i in range(20)}, ['@eaDir']),
+    'macOS, zipped': ({f'__MACOSX/{n.rsplit("/", 1)[0]}/._{n.rsplit("/", 1)[1]}': b'\0\5\x16\7' for n in PETS}, ['__MACOSX']),
+    'a bin': ({f'.Trash-1000/files/dog/poodle/{i}.png': picture(i) for i in range(30)}, ['.Trash-1000']),
+    "Windows' bin": ({f'$RECYCLE.BIN/S-1-5/{i}.png': picture(i) for i in range(30)}, ['$RECYCLE.BIN']),
+    'a file system': ({'lost+found/x/1.png': b'half'}, ['lost+found']),
+    'thumbnails': ({'dog/Thumbs.db': b'x', 'dog/pug/.DS_Store': b'x', 'dog/pug/desktop.ini': b'x'}, ['3 things of other programs']),
+    'notes of ones own': ({'readme.md': b'x', 'dog/pug/list.csv': b'x', 'a/b/c.heic': b'x'}, ['3 files of other kinds', 'readme.md']),
+    'records': ({'results/run.json': b'{}', 'results/run.npz': b'x'}, ['2 files of other kinds', 'results/run.json']),
+    'a contact sheet': ({'sheet.png': picture(3)}, ['1 image outside of a class (sheet.png)' ]),
+    'covers': ({'dog/cover.jpg': picture(4, 'JPEG'), 'bird/cover.jpg': picture(5, 'JPEG')}, ['2 images outside of a class']),
+    'a folder of one sheet': ({'sheets/all.png': picture(3)}, ['1 image outside of a class']),
+    'a backup of an editor': ({'dog/pug/1.png~': picture(3), 'dog~/pug/1.png': picture(3)}, ['2 things of other programs'])}
+
+@pytest.mark.parametrize('added, said', ODD.values(), ids=ODD)
+def test_what_makes_no_class_is_named_and_loses_no_image(added, said, plain, place, tmp_path):
+    data = read_both(tmp_path, PETS | added)
+    assert (data.fingerprint, data.superclasses, data.subclasses) == (plain.fingerprint, plain.superclasses, plain.subclasses)
+    assert len(data.notes) == 1 and all(s in data.notes[0] for s in said), data.notes
+
+def test_a_tidy_tree_needs_no_words(plain):
+    assert plain.notes == [] and plain.superclasses == ['bird', 'dog', 'dog-house'] and len(plain) == 40
+
+KINDS = [('JPEG', 'jpg'), ('JPEG', 'jpeg'), ('JPEG', 'jfif'), ('JPEG', 'JPG'), ('WEBP', 'webp'), ('BMP', 'bmp'), ('GIF', 'gif'), ('TIFF', 'tif'), ('TIFF', 'TIFF'), ('MPO', 'jpg'),
+         *([('AVIF', 'avif')] if features.check('avif') else [])]
+
+@pytest.mark.parametrize('kind, suffix', KINDS)
+def test_every_suffix_of_an_image_is_used(kind, suffix, place, tmp_path):
+    data = read_both(tmp_path, PETS | {f'dog/boxer/{i}.{suffix}': picture(i, kind) for i in range(5)})
+    assert np.bincount(data.subclass).tolist() == [5, 10, 10, 10, 10] and data.notes == []
+
+def test_folders_below_a_class_belong_to_it(plain, place, tmp_path):
+    moved = {(n.replace('pug/', 'pug/summer/June/') if int(n[-5])>6 else n): c for n, c in PETS.items()}
+    data = read_both(tmp_path, moved)
+    assert data.subclasses == plain.subclasses and np.bincount(data.subclass).tolist() == [10]*4
+    assert data.notes == ['in folders below that of their class: 3 images (dog/pug/summer/June/7.png, dog/pug/summer/June/8.png, dog/pug/summer/June/9.png)']
+
+def test_folders_that_hold_everything_are_no_class(plain, place, tmp_path):
+    wrapped = image_tree(write(tmp_path/'a', {f'my photos/2026/{n}': c for n, c in PETS.items()}), 8)
+    assert wrapped.fingerprint == plain.fingerprint and wrapped.superclasses == plain.superclasses
+
+def test_one_level_of_folders(place, tmp_path):
+    one = read_both(tmp_path, {n.split('/', 1)[1]: c for n, c in PETS.items()})
+    assert one.superclasses == one.subclasses == ['kennel', 'owl', 'pug', 'wren'] and one.parent.tolist() == [0, 1, 2, 3]
+    assert one.notes == ['one level of folders: each class is its own superclass and subclass']
+
+LEVELS = {
+    'no folder': ({f'{i}.png': picture(i) for i in range(9)}, '0.png: images in no folder: expected superclass/subclass/image'),
+    'one level too high': ({f'{s}/{n}': c for n, c in PETS.items() for s in ('pets', 'wild')}, 'pets/bird/owl/0.png: images in more than two folders: expected superclass/subclass/image; in pets?'),
+    'a superclass without subclasses': (PETS | {f'cat/{i}.png': picture(i) for i in range(12)}, 'folder cat holds 12 images and no subclass: expected superclass/subclass/image'),
+    'parts without classes': ({f'{p}/{i}.png': picture(i) for i in range(5) for p in ('train', 'test')}, 'folder test holds images itself'),
+    "the course's folders": ({f'{p}_images/{i}.png': picture(i) for i in range(5) for p in ('train', 'test')}, 'folder test_images holds images itself'),
+    'two parents': (PETS | {'bird/pug/0.png': picture(0)}, "subclass 'pug' stands under 'bird' and 'dog': expected one superclass"),
+    'a class of control characters': (PETS | {'bird/a\x07b/0.png': picture(0)}, r"class 'a\x07b': expected a name that can be printed")}
+
+@pytest.mark.parametrize('files, message', LEVELS.values(), ids=LEVELS)
+def test_trees_with_other_levels_are_explained_in_one_line(files, message, place, tmp_path):
+    for path in (write(tmp_path/'pets', files), pack(tmp_path/'pets.tar', files, prefix='')):
+        with pytest.raises(InputError) as e: image_tree(path, 8)
+        assert message in str(e.value) and '\n' not in str(e.value)
+
+def parted(*parts): return {f'{parts[i%len(parts)]}/{n}': c for i, (n, c) in enumerate(PETS.items())}
+
+@pytest.mark.parametrize('names', [('train', 'valid', 'test'), ('Train', 'val', 'TEST'), ('training', 'validation', 'testing')])
+def test_ready_made_parts_are_kept(names, place, tmp_path):
+    data = read_both(tmp_path, parted(*names))
+    split = find_split('own-8:1:1')(data, 5)
+    assert data.superclasses == ['bird', 'dog', 'dog-house'] and len(data) == 40
+    for part, name in zip(('train', 'valid', 'test'), names): assert {data.files[i].split('/')[0] for i in split[part]} == {name}
+    assert sorted(np.concatenate(list(split.values()))) == list(range(40))
+    assert find_split('own-3:1:6-swap')(data, 0)['train'].tolist() == split['test'].tolist()
+    for other in ('3:1:6', 'swap', '8:1:1', 'paper-sizes'):
+        with pytest.raises(InputError, match='pets has train, valid and test folders, which another split would mix'): find_split(other)(data, 0)
+
+def test_other_parts_are_other_data(place, tmp_path):
+    one, two = image_tree(write(tmp_path/'a/pets', parted('train', 'valid', 'test')), 8), image_tree(write(tmp_path/'b/pets', parted('train', 'test', 'valid')), 8)
+    assert one.fingerprint != two.fingerprint
+
+@pytest.mark.parametrize('other', ['test', 'val'])
+def test_without_a_third_folder_valid_is_dealt_out_of_train(other, place, tmp_path):
+    data = read_both(tmp_path, parted('train', 'train', 'train', other))
+    split = find_split('own-8:1:1')(data, 0)
+    assert {data.files[i].split('/')[0] for i in split['test']} == {other} and len(split['test']) == 10
+    assert {data.files[i].split('/')[0] for p in ('train', 'valid') for i in split[p]} == {'train'} and len(split['valid']) == 4
+    assert 'valid is to be dealt out of train' in data.notes[0]
+
+def test_a_class_that_nobody_trains_on(place, tmp_path):
+    files = parted('train', 'valid', 'test') | {'test/cat/manx/1.png': picture(1)}
+    with pytest.raises(InputError, match="class 'manx' has no image in train, of 1 in all"): find_split('own-8:1:1')(image_tree(write(tmp_path/'pets', files), 8), 0)
+
+# ---- identity is content
+def same_size(value): return Image.new('RGB', (8, 8), (value, 0, 0))
+
+def bitmaps(value):
+    file = io.BytesIO(); same_size(value).save(file, 'BMP')
+    return {f'{c}/{i}.bmp': file.getvalue() for c in ('a/b', 'c/d') for i in range(3)}
+
+def test_an_archive_written_again_with_its_size_and_time(place, tmp_path):
+    path, seen = tmp_path/'x.tar', []
+    for value in (10, 200, 10):
+        pack(path, bitmaps(value)); os.utime(path, (10**9, 10**9))
+        seen.append(int(image_tree(path, 8).images[0, 0, 0, 0]))
+    assert seen == [10, 200, 10]
+
+@pytest.mark.parametrize('wait', [False, True])
+def test_files_copied_over_with_their_times(wait, place, tmp_path, monkeypatch):
+    if wait: monkeypatch.setattr(sources, 'SETTLED', 0)    # as if all files were old
+    folder, seen = tmp_path/'x', []
+    for value in (10, 200, 10):
+        for name, content in bitmaps(value).items():
+            (folder/name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path/'new').write_bytes(content); os.utime(tmp_path/'new', (10**9, 10**9))
+            if value==200: shutil.copy2(tmp_path/'new', folder/name)
+            else: os.replace(tmp_path/'new', folder/name)
+        if wait: time.sleep(.05)    # a tick of the file system's clock
+        seen.append(int(image_tree(folder, 8).images[0, 0, 0, 0]))
+    assert seen == [10, 200, 10]
+
+def test_a_copy_elsewhere_is_the_same_set_and_is_not_decoded_again(plain, place, tmp_path, monkeypatch):
+    shutil.copytree(place/'plain/pets', tmp_path/'pets')
+    monkeypatch.setattr(sources, 'decode_images', None)
+    assert image_tree(tmp_path/'pets', 8).images.filename == plain.images.filename
+
+@pytest.mark.parametrize('damage', [b'', b'{', b'[]', b'{"a": 1}', b'null'])
+def test_a_damaged_index_costs_time_only(damage, plain, place):
+    image_tree(place/'plain/pets', 8)
+    indices = [p for p in (place/'cache/hashes').iterdir() if str(place/'plain/pets') in p.read_text('utf-8')]
+    for p in indices: p.write_bytes(damage)
+    assert indices and image_tree(place/'plain/pets', 8).fingerprint == plain.fingerprint
+
+def test_settled_files_are_not_read_again(plain, place, monkeypatch):
+    files = [place/'plain/pets'/f for f in plain.files]
+    monkeypatch.setattr(sources, 'SETTLED', -10**18)
+    known = sources.content_hashes(files, {})
+    monkeypatch.setattr('builtins.open', None)
+    assert sources.content_hashes(files, known) == known
+
+# ---- one's own pictures, said before a training begins
+def test_copies_across_the_split_are_named(place, tmp_path):
+    files = PETS | {f'bird/wren/copy {i}.png': PETS[f'bird/wren/{i}.png'] for i in range(10)}
+    data = image_tree(write(tmp_path/'pets', files), 8)
+    split = find_split('own-8:1:1')(data, 0)
+    found = same_pictures(data, split)
+    assert found and all(i in split['train'] and j not in split['train'] and data.files[i].split()[-1][-5] == data.files[j].split()[-1][-5] for i, j in found)
+    said = describe_split(data, 'own-8:1:1').splitlines()
+    assert len(said) == 2 and said[1].startswith(f'in valid or test, and pixel by pixel in train, too: {len(found)} image') and 'bird/wren/' in said[1]
+
+def test_enlargement_is_said(place, tmp_path):
+    files = PETS | {f'dog/pug/large {i}.png': picture(i, size=40) for i in range(3)}
+    assert image_tree(write(tmp_path/'pets', files), 16).notes == ['enlarged to 16 px: 40 of 43 images; the smallest has 8 px']
+
+def leaves(command, *argv):
+    with pytest.raises(SystemExit) as left: command([str(a) for a in argv])
+    return left.value.code
+
+def test_resvit_data_lists_every_class_and_draws_them(place, tmp_path, capsys):
+    write(tmp_path/'pets', PETS)
+    resvit_data.command(f"--data image_tree --data_dir {tmp_path/'pets'} --resolution 8 --sheet {tmp_path/'pets/sheet.png'}".split())
+    said = capsys.readouterr().out.splitlines()
+    assert said[:3] == ['bird 20: owl 10, wren 10', 'dog 10: pug 10', 'dog-house 10: kennel 10'] and said[-1] == 'split own-8:1:1: train 32, valid 4, test 4'
+    assert max(map(len, said)) <= 100 and Image.open(tmp_path/'pets/sheet.png').width == 900
+    resvit_data.command(f"--data image_tree --data_dir {tmp_path/'pets'} --resolution 8".split())    # its own sheet is no picture of a class
+    assert 'left out: 1 image outside of a class (sheet.png)' in capsys.readouterr().out
+
+@pytest.mark.parametrize('name', ['$x_{1}$', '鳥', '\\frac{', '100%', 'a & b'])
+def test_names_on_the_sheet_are_letters(name, place, tmp_path):
+    data = image_tree(write(tmp_path/'pets', PETS | {f'bird/{name}/{i}.png': picture(i) for i in range(9)}), 8)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        draw_sheet(data).savefig(io.BytesIO(), format='png')
+
+def test_own_images_are_checked_before_anything_else(place, tmp_path, monkeypatch):
+    def never(*args, **kwargs): raise AssertionError('trained')
+    monkeypatch.setattr(runs, 'run', never)
+    one_class, few = write(tmp_path/'one', {f'cat/{i}.png': picture(i) for i in range(20)}), write(tmp_path/'few', {n: c for n, c in PETS.items() if n[-5] in '12'})
+    broken = write(tmp_path/'broken', PETS | {'bird/owl/x.png': b'not a picture'})
+    for argv, message in ((('--data_dir', one_class), "data_dir '"), (('--data_dir', ''), "data_dir ''"), (('--data', 'image_tree', '--data_dir', ''), "data_dir ''"),
+                          (('--data', 'image_tree', '--data_dir', one_class), 'one: one superclass alone: expected at least two to tell apart'),
+                          (('--data', 'image_tree', '--data_dir', few), 'has 2 images: too few to split 8:1:1'),
+                          (('--data', 'image_tree', '--data_dir', broken), 'bird/owl/x.png: not a readable image'),
+                          (('--data', 'image_tree', '--data_dir', tmp_path/'nowhere'), 'nowhere: folder or archive missing'),
+                          (('--data', 'bird_dog_reptile', '--data_dir', broken), 'broken/train_data.csv: file missing')):
+        said = leaves(runs.resvit_train.command, *argv, '--resolution', 8, '--image_size', 8, '--weights', 'imagenet', '--results', tmp_path/'results')
+        assert said.startswith('resvit_train: error: ') and message in said, said
+    assert not (tmp_path/'results').exists()
+
+@pytest.mark.parametrize('target', ['superclass', 'subclass'])
+@pytest.mark.parametrize('levels', [1, 2])
+def test_own_images_are_trained_on(target, levels, place, tmp_path, capsys):
+    tree = write(tmp_path/'pets', PETS if levels==2 else {n.split('/', 1)[1]: c for n, c in PETS.items()})
+    runs.resvit_train.command(f'--data image_tree --data_dir {tree} --target {target} --resolution 8 --image_size 8 --width 2 --epochs 1 --results {tmp_path}'.split())
+    said = capsys.readouterr().out
+    assert 'pets: 40 images of 8 x 8 px' in said and said.index('split own-8:1:1: train 32, valid 4, test 4') < said.index('epoch 1/1')
+    record = read_record(next(tmp_path.glob('image_tree-*.json')))
+    assert (record.config.split, record.data['train'], record.data['classes']) == ('own-8:1:1', 32, 3 if (target, levels)==('superclass', 2) else 4)
+
+def test_another_edition_of_the_course_is_shown_beside_what_is_expected(place, tmp_path):
+    folder = tmp_path/'2022'
+    write(folder, {'super_classes_mapping.csv': b'index,class\n0,bird\n', 'sub_classes_mapping.csv': b'index,class\n0,owl\n', 'test_shuffle/0.jpg': picture(0), 'train_shuffle/17/0.jpg': picture(1)})
+    said = leaves(resvit_data.command, '--data', 'bird_dog_reptile', '--data_dir', folder)
+    for what in ('train_data.csv (image,superclass_index,subclass_index)', 'superclass_mapping.csv and subclass_mapping.csv (index,class)', 'train_images/',
+                 'found sub_classes_mapping.csv, super_classes_mapping.csv, test_shuffle/, train_shuffle/', 'image_tree'): assert what in said
+    assert '\n' not in said
+
+def test_a_link_that_became_a_text_file(place, tmp_path):
+    with pytest.raises(InputError, match=r"bird/owl/x.jpg: not a readable image but the text '../../disk/0.jpg', as a link that was copied without what it leads to"):
+        image_tree(write(tmp_path/'pets', PETS | {'bird/owl/x.jpg': b'../../disk/0.jpg\n'}), 8)
+
+# ---- pictures that are fine
+def chunk(name, content): return struct.pack('>I', len(content))+name+content+struct.pack('>I', zlib.crc32(name+content))
+
+def png(*more, header=(8, 8, 8, 2), rows=(b'\0'+b'\x10\x20\x30'*8)*8, last=b''):
+    width, height, depth, mode = header
+    return b''.join([b'\x89PNG\r\n\x1a\n', chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, depth, mode, 0, 0, 0)), *more, chunk(b'IDAT', zlib.compress(rows)), last, chunk(b'IEND', b'')])
+
+noise = np.random.default_rng(0).integers(0, 256, 2_500_000, dtype=np.uint8).tobytes()
+LARGE = {'compressed text': png(chunk(b'zTXt', b'k\0\0'+zlib.compress(bytes(9_000_000)))), 'international text': png(chunk(b'iTXt', b'k\0\1\0\0\0'+zlib.compress(bytes(9_000_000)))),
+         'colour profile': png(chunk(b'iCCP', b'k\0\0'+zlib.compress(noise))), 'plain text': png(chunk(b'tEXt', b'k\0'+b'x'*70_000_000)),
+         'text after the pixels': png(last=chunk(b'zTXt', b'k\0\0'+zlib.compress(bytes(9_000_000)))), 'many texts': png(chunk(b'tEXt', b'k\0'+b'x'*10**6)*66)}
+
+@pytest.mark.parametrize('content', LARGE.values(), ids=LARGE)
+def test_large_texts_and_profiles_are_passed_over(content):
+    assert decode_image(lambda: io.BytesIO(content), 8, 'it')[:, 3, 3].tolist() == [16, 32, 48]
+
+def test_transparent_colours_of_16_bits():
+    def row(*values): return (b'\0'+struct.pack(f'>{len(values)}H', *values))*8
+    grey = png(chunk(b'tRNS', struct.pack('>H', 0x1234)), header=(8, 8, 16, 0), rows=row(*[0x1234]*4, *[0x1235]*4))
+    colour = png(chunk(b'tRNS', struct.pack('>3H', 0x1234, 0x5678, 0x9abc)), header=(8, 8, 16, 2), rows=row(*[0x1234, 0x5678, 0x9abc]*4, *[0x4234]*12))
+    black = png(chunk(b'tRNS', struct.pack('>H', 0)), header=(8, 8, 16, 0), rows=row(*[0]*4, *[0x8000]*4))
+    for content, left, right in ((grey, [255]*3, [0x12]*3), (colour, [255]*3, [0x42]*3), (black, [255]*3, [0x80]*3)):
+        decoded = decode_image(lambda: io.BytesIO(content), 8, 'it')
+        assert (decoded[:, 4, 1].tolist(), decoded[:, 4, 6].tolist()) == (left, right)
+
+@pytest.mark.parametrize('size', [(8192, 6144), (12_000, 9_000)])
+def test_photographs_of_telephones(size):
+    file = io.BytesIO()
+    image = Image.new('RGB', size, (200, 40, 40)); image.paste((40, 40, 200), (0, 0, size[0]//2, size[1]))
+    exif = Image.Exif(); exif[0x112] = 3    # upside down
+    image.save(file, 'JPEG', exif=exif)
+    decoded = decode_image(lambda: io.BytesIO(file.getvalue()), 8, 'it')
+    assert abs(decoded[:, 4, 0].astype(int)-(200, 40, 40)).max() < 4 and abs(decoded[:, 4, 7].astype(int)-(40, 40, 200)).max() < 4
+
+def test_larger_ones_are_refused_before_they_are_decoded(monkeypatch):
+    monkeypatch.setattr(Image.Image, 'load', None)
+    for size in ((11_000, 11_000), (60_000, 60_000)):
+        with pytest.raises(InputError, match='it: image too large: expected at most 120,000,000 pixels'): decode_image(lambda: io.BytesIO(png(header=(*size, 1, 0))), 8, 'it')
+
+@pytest.mark.parametrize('proxy', ['ALL_PROXY=socks4://me:secret@localhost:1', 'https_proxy=localhost:port', 'HTTPS_PROXY=gopher://localhost'])
+def test_a_proxy_that_nothing_can_speak_to(proxy, place, tmp_path, monkeypatch):
+    name, value = proxy.split('=')
+    monkeypatch.setenv(name, value); monkeypatch.setenv('HF_HUB_CACHE', str(tmp_path))
+    for download in (lambda: cifar100(tmp_path/'cifar'), lambda: imagenet_file('resnet50', tmp_path)):
+        with pytest.raises(InputError) as e: download()
+        assert 'cannot be downloaded' in str(e.value) and f'the environment variable {name}' in str(e.value) and 'secret' not in str(e.value)
