@@ -25,6 +25,7 @@ test-one: env
 
 export: env
 	$(BIN)/nbdev_export
+	$(BIN)/python -c 'from resvit_nb.commands import write_help; write_help()'
 	$(BIN)/nbdev_clean
 
 docs: env

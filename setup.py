@@ -21,7 +21,7 @@ setup(
     url=cfg['git_url'],
     packages=find_packages(include=[lib, f'{lib}.*']),
     include_package_data=True,
-    package_data={lib: ['*.csv', 'py.typed']},
+    package_data={lib: ['*.csv', '*.json', 'py.typed']},
     install_requires=cfg['requirements'].split(),
     extras_require={extra: cfg[f'{extra}_requirements'].split() for extra in ('dev', 'cluster')},
     python_requires=f">={cfg['min_python']}",

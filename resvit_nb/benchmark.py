@@ -7,10 +7,10 @@ __all__ = ['WARMUP', 'SYSTEMS', 'VARIANTS', 'KINDS', 'COMMANDS', 'SMOKE', 'PARTS
            'bare_loop', 'timm_loop', 'Clocked', 'by_learner', 'fastai_learner', 'all_train', 'our_learner', 'serve',
            'processes', 'serving', 'seconds', 'take_turns', 'measure', 'write_jpegs', 'compare_systems', 'about',
            'speeds', 'ratio', 'compare_augmentation', 'compare_variants', 'compare_threads', 'profile_step',
-           'in_process', 'loading_costs', 'run_python', 'command_costs', 'load_and_pass', 'scale', 'cases', 'growth',
-           'machine', 'read_benchmark', 'keep_part', 'resvit_benchmark', 'speed', 'case_of', 'show_row',
-           'show_augmentation', 'show_variants', 'show_threads', 'show_profile', 'show_seconds', 'show_scale',
-           'table_of']
+           'in_process', 'loading_costs', 'run_python', 'command_costs', 'load_and_pass', 'scale', 'untrained',
+           'forward_alone', 'compare_prediction', 'cases', 'predicted', 'growth', 'machine', 'read_benchmark',
+           'keep_part', 'resvit_benchmark', 'speed', 'case_of', 'show_row', 'show_augmentation', 'show_variants',
+           'show_threads', 'show_profile', 'show_seconds', 'show_scale', 'show_predict', 'table_of']
 
 # %% ../nbs/62_benchmark.ipynb #2b5c5cf9
 import itertools, json, os, platform, re, resource, subprocess, sys, tempfile, time
@@ -40,7 +40,9 @@ from timm.optim import create_optimizer_v2
 from .learner import choose_precision, image_learner, keep_memory
 from .config import RunConfig
 from .records import hardware, versions
-from .runs import check_writable, make_model
+from .runs import channel_stats, check_writable, class_facts, make_model
+from .models import ModelInfo
+from .predict import BATCH, batch_of, decode_block, find_images, predict_images, ready
 
 # %% ../nbs/62_benchmark.ipynb #50a004aa
 WARMUP = 2    # steps that are not counted
@@ -387,6 +389,41 @@ def scale(sizes:list) -> list:
             rows.append(dict(**in_process(load_and_pass, cache, *size), draw_seconds=drawn))
     return rows
 
+# %% ../nbs/62_benchmark.ipynb #6d57c524
+def untrained(config:RunConfig, data) -> torch.nn.Module:
+    "The network of a configuration with random weights, as `load_model` gives one"
+    info = ModelInfo(config.model, config.target, **class_facts(data), resolution=data.resolution,
+                     image_size=config.image_size, mean=list(channel_stats(config)[0]), std=list(channel_stats(config)[1]))
+    net = make_model(config, len(info.classes))
+    net.info = info
+    return net
+
+@torch.no_grad()
+def forward_alone(net, batches:list):
+    "Logits of batches that are ready"
+    return torch.cat([net(x).float().cpu() for x in batches])
+
+# %% ../nbs/62_benchmark.ipynb #7ca52e74
+def compare_prediction(config:RunConfig, repeats:int=5, images:int=10_000) -> dict:
+    "Predictions from files, and the network alone: images per second by turns; for a process of its own"
+    torch.set_num_threads(config.threads)
+    keep_memory()
+    data, found = fractals(config.n_per_subclass, config.resolution), dict(predict=[], bare=[])
+    with tempfile.TemporaryDirectory() as folder:
+        write_jpegs(data, Path(folder))
+        files = find_images([folder])
+        files = (files*(images//len(files)+1))[:images]
+        net = ready(untrained(config, data))
+        pixels, _ = decode_block(files, config.resolution, 'refuse')
+        batches = [batch_of(net, p) for p in torch.from_numpy(pixels).split(BATCH)]
+        forward_alone(net, batches[:1])
+        for _ in range(repeats):
+            found['predict'].append(images/seconds(predict_images, [net], files))
+            found['bare'].append(images/seconds(forward_alone, net, batches))
+    turns = {k: dict(speed=np.array(v)) for k, v in found.items()}
+    return dict(**about(config) | dict(batch_size=BATCH), images=images, ratio=ratio(turns['predict'], turns['bare']),
+                **{k: speeds(t['speed']) for k, t in turns.items()})
+
 # %% ../nbs/62_benchmark.ipynb #d3ed06da
 SMOKE = RunConfig(n_per_subclass=20, resolution=16, image_size=16, width=8, batch_size=16)    # for `--smoke`
 
@@ -396,6 +433,10 @@ def cases(smoke:bool) -> list:
     sizes = itertools.product(('resnet50', 'vit_tiny'), (32, 64), (32, 64))
     return [RunConfig(n_per_subclass=20, model=model, resolution=px, image_size=px, batch_size=batch,
                       threads=torch.get_num_threads()) for model, px, batch in sizes]
+
+def predicted(smoke:bool) -> list:
+    "Networks whose predictions are timed: both, at 32 px"
+    return [replace(c, target='subclass') for c in cases(smoke) if c.image_size<64 and c.batch_size<64]
 
 def growth(smoke:bool) -> list:
     "(n_per_subclass, resolution) of the data sets that are passed over"
@@ -411,7 +452,9 @@ PARTS = dict(
     profile=lambda smoke, repeats: [in_process(profile_step, c) for c in cases(smoke)[::2]],
     loading=lambda smoke, repeats: in_process(loading_costs),
     commands=lambda smoke, repeats: command_costs(),
-    scale=lambda smoke, repeats: scale(growth(smoke)))
+    scale=lambda smoke, repeats: scale(growth(smoke)),
+    predict=lambda smoke, repeats: [in_process(compare_prediction, c, repeats, 500 if smoke else 10_000)
+                                    for c in predicted(smoke)])
 
 # %% ../nbs/62_benchmark.ipynb #c50ebdf9
 def machine() -> dict:
@@ -442,7 +485,7 @@ def keep_part(path:Path, part:str, result:list):
 # %% ../nbs/62_benchmark.ipynb #4ad28ab0
 @console_script
 def resvit_benchmark(
-    parts:str=None,      # rows, augmentation, variants, threads, profile, loading, commands, scale, with commas [all]
+    parts:str=None,      # rows, augmentation, variants, threads, profile, loading, commands, scale, predict [all]
     repeats:int=5,       # Turns of each system that count
     smoke:bool=False,    # Networks and images so small that the numbers mean nothing
     out:str='results/benchmark.json',    # File; parts that are not measured now stay as they are
@@ -509,9 +552,15 @@ def show_scale(d):
             'loaded in, s': f"{d['load_seconds']:.2f}", 'pass, s': f"{d['pass_seconds']:.1f}",
             'own, MiB': d['own_mib'], 'mapped, MiB': d['mapped_mib'], 'file, MiB': d['file_mib']}
 
+# %% ../nbs/62_benchmark.ipynb #aa26b1c6
+def show_predict(d):
+    "Predictions from files beside the network alone"
+    return case_of(d) | {'images': f"{d['images']:,}", 'from files, images/s': speed(d['predict']),
+                         'network alone, images/s': speed(d['bare']), 'of alone': f"{d['ratio']:.2f}"}
+
 # %% ../nbs/62_benchmark.ipynb #ecd87cfe
 SHOW = dict(rows=show_row, augmentation=show_augmentation, variants=show_variants, threads=show_threads,
-            profile=show_profile, loading=show_seconds, commands=show_seconds, scale=show_scale)
+            profile=show_profile, loading=show_seconds, commands=show_seconds, scale=show_scale, predict=show_predict)
 
 def table_of(part:str, result:list) -> pd.DataFrame:
     "A part of the record as strings"

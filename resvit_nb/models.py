@@ -19,6 +19,7 @@ from pathlib import Path
 warnings.filterwarnings('ignore', message='IProgress not found')  # timm brings along a progress bar, not used here
 import timm, torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from fastcore.basics import patch

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ARCHIVES', 'BROKEN', 'BLOCK', 'BATCH', 'UNKNOWN', 'is_course', 'images_inside', 'images_of_table', 'find_images',
-           'decode_block', 'ready', 'image_logits', 'superclass_logits', 'joint', 'likeliest', 'answers', 'entropy',
-           'is_novel', 'novel_images', 'class_numbers', 'answers_table', 'by_target', 'decoded_blocks',
+           'decode_block', 'ready', 'batch_of', 'image_logits', 'superclass_logits', 'joint', 'likeliest', 'answers',
+           'entropy', 'is_novel', 'novel_images', 'class_numbers', 'answers_table', 'by_target', 'decoded_blocks',
            'predict_images', 'is_model', 'split_inputs', 'open_model', 'check_out', 'table_text', 'asked_for',
            'resvit_predict']
 
@@ -92,6 +92,14 @@ def ready(net:nn.Module) -> nn.Module:
     net = net.to(device, memory_format=torch.channels_last).eval()
     return autocast_forward(net, device, choose_precision(net.info.precision, device, net.info.image_size))
 
+def batch_of(net:nn.Module, pixels:Tensor) -> Tensor:
+    "Bytes (B, 3, h, w) -> what the network takes, (B, 3, H, W), on its device"
+    info, device = net.info, next(net.parameters()).device
+    normalize = Normalize.from_stats(info.mean, info.std, cuda=device.type=='cuda')
+    prepared = Pipeline([IntToFloatTensor(), BicubicResize(info.image_size), normalize])
+    return prepared(TensorImage(pixels).to(device)).as_subclass(Tensor)
+
+# %% ../nbs/61_predict.ipynb #36f158b0
 @torch.no_grad()
 def image_logits(
     net:nn.Module,      # From `ready`
@@ -99,14 +107,11 @@ def image_logits(
     bar=None,           # A progress bar of images
 ) -> Tensor:            # Float32 (N, C), on the CPU
     "The logits that a run has for these images when it is tested"
-    device, info, found = next(net.parameters()).device, net.info, []
-    stats = Normalize.from_stats(info.mean, info.std, cuda=device.type=='cuda')
-    prepared = Pipeline([IntToFloatTensor(), BicubicResize(info.image_size), stats])
-    for batch in torch.from_numpy(images).split(BATCH):
-        x = prepared(TensorImage(batch).to(device))
-        found.append(net(x.as_subclass(Tensor)).float().cpu())
-        if bar is not None: bar.update(len(batch))
-    return torch.cat(found) if found else torch.empty(0, len(info.classes))
+    found = []
+    for pixels in torch.from_numpy(images).split(BATCH):
+        found.append(net(batch_of(net, pixels)).float().cpu())
+        if bar is not None: bar.update(len(pixels))
+    return torch.cat(found) if found else torch.empty(0, len(net.info.classes))
 
 # %% ../nbs/61_predict.ipynb #c29e38b6
 def superclass_logits(fine:Tensor, parent:Tensor) -> Tensor:

@@ -87,11 +87,9 @@ class ResNet(nn.Module):
         super().__init__()
         _check_arguments(depths, num_classes, width, drop, in_chans)
         self.num_classes, self.num_features, self.in_chans = num_classes, 32*width, in_chans
-        kernel, stride = (3, 1) if small_stem else (7, 2)
-        pool = nn.Identity() if small_stem else nn.MaxPool2d(3, stride=2, padding=1)
+        kernel, stride, pool = (3, 1, nn.Identity()) if small_stem else (7, 2, nn.MaxPool2d(3, stride=2, padding=1))
         self.conv1 = nn.Conv2d(in_chans, width, kernel, stride, kernel//2, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.act1, self.maxpool = nn.ReLU(inplace=True), pool
+        self.bn1, self.act1, self.maxpool = nn.BatchNorm2d(width), nn.ReLU(inplace=True), pool
         self.layer1 = make_stage(width, width, depths[0], stride=1)
         self.layer2 = make_stage(4*width, 2*width, depths[1], stride=2)
         self.layer3 = make_stage(8*width, 4*width, depths[2], stride=2)

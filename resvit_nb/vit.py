@@ -24,6 +24,7 @@ class PatchEmbed(nn.Module):
         super().__init__()
         self.img_size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
         self.grid = tuple(side//patch_size for side in self.img_size)
+        _check(isinstance(in_chans, int) and in_chans > 0, 'in_chans', 'a positive whole number', in_chans)
         self.proj = nn.Conv2d(in_chans, dim, patch_size, stride=patch_size)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -100,10 +101,10 @@ def init_weights(net: nn.Module):
         nn.init.zeros_(m.bias)
 
 # %% ../nbs/21_vit.ipynb #415ade78
-def _check_arguments(img_size, patch_size, num_classes, dim, depth, heads, mlp_ratio, drop, gelu, inner_drop, in_chans):
+def _check_arguments(img_size, patch_size, num_classes, dim, depth, heads, mlp_ratio, drop, gelu, inner_drop):
     "`InputError` for the first argument of `ViT` that makes no network."
     def count(n): return isinstance(n, int) and n > 0
-    counts = dict(patch_size=patch_size, num_classes=num_classes, dim=dim, depth=depth, heads=heads, in_chans=in_chans)
+    counts = dict(patch_size=patch_size, num_classes=num_classes, dim=dim, depth=depth, heads=heads)
     for name, n in counts.items(): _check(count(n), name, 'a positive whole number', n)
     sides = img_size if isinstance(img_size, (tuple, list)) else (img_size, img_size)
     _check(len(sides) == 2 and all(count(n) and n % patch_size == 0 for n in sides), 'img_size',
@@ -131,15 +132,13 @@ class ViT(nn.Module):
         in_chans: int = 3,  # channels of the images
     ):
         super().__init__()
-        sizes = img_size, patch_size, num_classes, dim, depth, heads, mlp_ratio
-        _check_arguments(*sizes, drop, gelu, inner_drop, in_chans)
+        _check_arguments(img_size, patch_size, num_classes, dim, depth, heads, mlp_ratio, drop, gelu, inner_drop)
         self.num_classes, self.num_features = num_classes, dim
         self.patch_embed = PatchEmbed(img_size, patch_size, dim, in_chans)
         N = self.patch_embed.grid[0]*self.patch_embed.grid[1]
         self.cls_token, self.pos_embed = nn.Parameter(torch.zeros(1, 1, dim)), nn.Parameter(torch.zeros(1, 1 + N, dim))
         self.blocks = nn.Sequential(*[Block(dim, heads, mlp_ratio, gelu, inner_drop) for _ in range(depth)])
-        self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.head_drop, self.head = nn.Dropout(drop), nn.Linear(dim, num_classes)
+        self.norm, self.head_drop, self.head = nn.LayerNorm(dim, 1e-6), nn.Dropout(drop), nn.Linear(dim, num_classes)
         init_weights(self)
 
 # %% ../nbs/21_vit.ipynb #7842769d

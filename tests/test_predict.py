@@ -1,10 +1,11 @@
 "Predictions of models on files: the numbers of the test, pairs that go together, inputs of every kind, and bad ones."
-import csv, io, json, shutil, tarfile
+import configparser, csv, inspect, io, json, shutil, subprocess, sys, tarfile
 from dataclasses import replace
 from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
 from PIL import Image
 from resvit_nb import predict as module
+from resvit_nb.commands import COMMANDS, HELP, NAMES, find_name, help_text
 from resvit_nb.config import RunConfig, run_id
 from resvit_nb.core import InputError
 from resvit_nb.models import ModelInfo, create_model, load_model, save_model, set_novelty
@@ -14,6 +15,8 @@ from resvit_nb.runs import images_of, keep_model, model_folder, resvit_train, ru
 SMALL = RunConfig(n_per_subclass=10, resolution=16, image_size=16, width=8, epochs=1, split='8:1:1')
 CONFIGS = dict(superclass=SMALL, subclass=replace(SMALL, target='subclass', image_size=24),
                vit=replace(SMALL, target='subclass', model='vit_tiny', width=64, dim=48, depth=2, heads=3))
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope='module')
@@ -271,3 +274,44 @@ def test_a_course_folder_has_its_own_numbers(tmp_path, pictures, capsys):
     assert rows(command(capsys, model, pictures, '--mapping', course)[0]) == rows(command(capsys, model, course)[0])
     (course/'subclass_mapping.csv').write_text('index,class\n0,a\n')
     assert 'subclass_mapping.csv: class \'b, b\' missing: expected every class of the model' in command(capsys, model, course)[1]
+
+
+# ---- commands and names, from outside
+
+def process(code):
+    return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
+
+def as_script(name, *options):
+    return process(f"import sys; sys.argv = {[name, *options]!r}; from resvit_nb.commands import main; main(); print('torch' in sys.modules)")
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_stored_help_is_what_the_command_prints(name, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '80')
+    assert json.loads(HELP.read_text())[name] == help_text(name).splitlines(), 'run `make export`'
+
+def test_every_console_script_is_a_command():
+    settings = configparser.ConfigParser(delimiters=['=']); settings.read(ROOT/'settings.ini')
+    listed = dict(line.split('=') for line in settings['DEFAULT']['console_scripts'].split())
+    assert listed == {name: 'resvit_nb.commands:main' for name in COMMANDS}
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_help_imports_nothing_heavy(name):
+    done = as_script(name, '--help')
+    assert done.stdout.startswith(f'usage: {name} ') and done.stdout.endswith('\nFalse\n') and done.stderr == ''
+
+def test_anything_else_is_the_command():
+    done = as_script('resvit_train', '--drop', '1')
+    assert (done.returncode, done.stdout) == (1, '') and done.stderr == 'resvit_train: error: drop 1.0: expected a rate of at least 0 and below 1\n'
+
+def test_names_at_the_top():
+    code = "import sys, resvit_nb; assert {'create_model', '__version__'} <= {*dir(resvit_nb)}; from resvit_nb import commands; assert 'torch' not in sys.modules; "
+    code += "net = resvit_nb.create_model('resnet50', 3, width=8); help(resvit_nb.create_model); assert 'fastai' not in sys.modules; resvit_nb.nothing"
+    done = process(code)
+    assert "dropout rate before the classifier, 0 <= drop < 1" in done.stdout and done.stderr.endswith("AttributeError: module 'resvit_nb' has no attribute 'nothing'\n")
+
+@pytest.mark.parametrize('name', NAMES)
+def test_help_explains_every_parameter_of_a_name(name):
+    found, again = find_name(name), find_name(name)
+    assert found is again and found.__doc__.count('\n\n') <= 1
+    if inspect.isfunction(found):
+        for parameter in inspect.signature(found).parameters: assert f'    {parameter} ' in found.__doc__, parameter
