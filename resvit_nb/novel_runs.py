@@ -8,9 +8,9 @@ __all__ = ['NOT_FOREIGN', 'FOREIGN', 'NETWORKS', 'PERCENT', 'NOVEL_SCHEMA', 'ASI
            'NovelRun', 'scores_path', 'write_novel', 'parse_novel', 'read_novel', 'kept_part', 'novel_outputs',
            'trained_again', 'about_run', 'score_run', 'can_score', 'make_novel', 'novelty_of', 'lend_novelty', 'pooled',
            'at_its_level', 'measures', 'by_class', 'NovelBody', 'read_body', 'novel_dirs', 'gather_novel',
-           'setting_samples', 'share_words', 'chosen_scores', 'which_is_better', 'level_words', 'novel_words',
-           'novel_row', 'chosen_rows', 'novel_table', 'scores_table', 'class_row', 'classes_table', 'ceiling_row',
-           'ceiling_table', 'plot_novel', 'draw_level', 'resvit_novel']
+           'setting_samples', 'shares_between', 'share_words', 'chosen_scores', 'which_is_better', 'level_words',
+           'novel_words', 'body_setup', 'setup_words', 'novel_row', 'chosen_rows', 'novel_table', 'scores_table',
+           'class_row', 'classes_table', 'ceiling_row', 'ceiling_table', 'plot_novel', 'draw_level', 'resvit_novel']
 
 # %% ../nbs/58_novel_runs.ipynb #343c695e
 import hashlib, importlib.metadata, json
@@ -36,7 +36,7 @@ from .protocol import EXPERIMENTS, fill_in, results_folder
 from .statistics import (
     COLOURS, STYLE, Estimate, Sample, arcsine, difference, from_arcsine, in_points, moderate)
 from .verdicts import judge_direction
-from .report import Sentences, Table, capital, stamp
+from .report import Sentences, Table, capital, listed, network, stamp
 
 # %% ../nbs/58_novel_runs.ipynb #42e33adb
 def chance_maps(rng) -> np.ndarray:    # (3, 6)
@@ -282,6 +282,7 @@ def at_its_level(found:NovelRun) -> tuple:    # Arrays of the test, and of the i
     tested = ('test',) if target=='subclass' else ('test','foreign')
     return pooled(found, tested), pooled(found, ('valid',ASIDE[target]))
 
+# %% ../nbs/58_novel_runs.ipynb #f82bc3ac
 def measures(found:NovelRun) -> list:    # A dict for each of `SCORES`
     "How well each score of a run tells novel images from known ones, and the accuracies with its threshold"
     test,aside = at_its_level(found)
@@ -313,6 +314,8 @@ class NovelBody:
     title: str       # paper, or the profile that it is of
     configs: dict    # (network, target) -> `RunConfig`s
     runs: dict       # (network, target) -> `NovelRun`s
+    @property
+    def label(self) -> str: return self.name if self.title=='paper' else f'{self.name} (profile {self.title})'
     @property
     def planned(self) -> int: return sum(map(len, self.configs.values()))
     @property
@@ -362,12 +365,15 @@ def setting_samples(frame:pd.DataFrame, measure:str) -> dict:    # (level, netwo
     variances,df = moderate(variances, [len(v) for v in groups.values()], [key[0] for key in groups])
     return {key: Sample(float(v.mean()), s, d, len(v)) for (key,v),s,d in zip(groups.items(), variances, df)}
 
+def shares_between(s:Sample) -> tuple:
+    "The 95% interval of a mean, NaN where a single run says nothing of the spread"
+    if not s.df: return np.nan, np.nan
+    return tuple(float(from_arcsine(x)) for x in Estimate(s.mean, (s.variance/s.n)**.5, s.df).interval())
+
 def share_words(s:Sample) -> str:
     "'0.731 (0.702 to 0.759)': a mean with its 95% interval, without one where a single run says nothing of the spread"
-    value = f'{from_arcsine(s.mean):.3f}'
-    if not s.df: return value
-    low,high = from_arcsine(np.array(Estimate(s.mean, (s.variance/s.n)**.5, s.df).interval()))
-    return f'{value} ({low:.3f} to {high:.3f})'
+    value,(low,high) = f'{from_arcsine(s.mean):.3f}',shares_between(s)
+    return f'{value} ({low:.3f} to {high:.3f})' if s.df else value
 
 def chosen_scores(frame:pd.DataFrame) -> dict:    # (level, network) -> one of `SCORES`
     "The score that does best on the classes for thresholds"
@@ -379,6 +385,7 @@ def which_is_better(samples:dict, level:str, chosen:dict) -> str:
     "ViT against ResNet-50 on a level, in words"
     a,b = (samples[level,network,chosen[level,network]] for network in NETWORKS)
     if not (a.df and b.df): return 'with one run of each, nothing can be said of which does better'
+    if max(shares_between(a)[0], shares_between(b)[0])<=.5: return '**neither can be told from guessing**'
     e = difference(a, b)
     middle = (a.mean+b.mean)/2
     points = ' to '.join(f'{100*in_points(d, middle, "accuracy"):+.1f}' for d in e.interval())
@@ -411,6 +418,28 @@ def novel_words(bodies:list) -> Sentences:
             lines += [level_words(b, level) for level in NEW]+['']
     return Sentences('\n'.join(lines))
 
+# %% ../nbs/58_novel_runs.ipynb #03f708b3
+def body_setup(body:NovelBody) -> str:
+    "How the runs of a body were made, in a few sentences"
+    runs = [r for rs in body.runs.values() for r in rs]
+    def each(value): return listed(map(value, runs))
+    trained,new,aside = (each(lambda r: len(r.facts[k])) for k in ('trained','unseen','aside'))
+    foreign = each(lambda r: r.facts['foreign']['name'] if r.facts['foreign'] else 'none')
+    return (f'{capital(body.name)}: {trained} subclasses trained on, {new} new in the test, {aside} for thresholds; '
+            f'something else: {foreign}. Networks: {each(lambda r: network(r.config))}, from scratch, dropout '
+            f'{each(lambda r: r.config.drop)}, recipe {each(lambda r: r.config.recipe)}, epochs '
+            f"{each(lambda r: f'{r.config.epochs} ({r.config.target})')}, seeds {each(lambda r: r.config.seed)}; "
+            f"pytorch-ood {each(lambda r: r.facts['versions']['pytorch_ood'])}.")
+
+def setup_words(bodies:list) -> Sentences:
+    "How all of the runs were made, and how those that are missing can be"
+    lines = [body_setup(b) for b in bodies if b.made]
+    if any(b.made<b.planned for b in bodies):
+        lines.append('What is missing is trained and scored by `resvit_novel --profile paper --data_dir DIR '
+                     "--pretrain_dir CIFAR-100` for the course's images, and by `resvit_novel --profile paper "
+                     '--dataset cifar100 --data_dir CIFAR-100` for the twin.')
+    return Sentences('\n\n'.join(lines))
+
 # %% ../nbs/58_novel_runs.ipynb #4303498a
 def novel_row(body:NovelBody, level:str, network:str, score:str) -> list:
     "A row of the table: how well one network does"
@@ -418,7 +447,7 @@ def novel_row(body:NovelBody, level:str, network:str, score:str) -> list:
     ours = frame[(frame.level==level) & (frame.network==network) & (frame.score==score)]
     words = [share_words(setting_samples(frame, m)[level,network,score]) for m in ('auroc','fpr95')]
     shares = [f'{ours[k].mean():.3f}' for k in ('seen','unseen','closed')]
-    return [body.name, level, network, score, *words, *shares, str(len(ours))]
+    return [body.label, level, network, score, *words, *shares, str(len(ours))]
 
 def chosen_rows(bodies:list, row) -> list:
     "`row(body, level, network, score)` for every network with the score to go by"
@@ -443,7 +472,7 @@ def scores_table(bodies:list) -> Table|None:
         if not b.made: continue
         samples = setting_samples(b.frame, 'auroc')
         for level,network in sorted({key[:2] for key in samples}):
-            rows.append([b.name, level, network, *(share_words(samples[level,network,s]) for s in SCORES)])
+            rows.append([b.label, level, network, *(share_words(samples[level,network,s]) for s in SCORES)])
     if not rows: return None
     frame = pd.DataFrame(rows, columns=['data','level','network',*SCORES])
     return Table(frame, 'AUROC of every score, with 95% intervals over runs.', 'lll'+'r'*len(SCORES))
@@ -456,7 +485,7 @@ def class_row(body:NovelBody, level:str, network:str, score:str) -> list:
     values = [row['auroc'] for r in runs for row in measures(r) if row['score']==score]
     between = f'{100*np.std(values, ddof=1):.1f}' if len(values)>1 else ''
     alone,every = np.mean([a.std(ddof=1)/len(a)**.5 for a in apart]),pd.concat(apart)
-    return [body.name, level, network, between, f'{100*alone:.1f}', f'{every.min():.2f} to {every.max():.2f}',
+    return [body.label, level, network, between, f'{100*alone:.1f}', f'{every.min():.2f} to {every.max():.2f}',
             str(len(every))]
 
 def classes_table(bodies:list) -> Table|None:
@@ -473,7 +502,7 @@ def ceiling_row(body:NovelBody, level:str, network:str, score:str) -> list:
     f = body.frame
     one = f[(f.level==level) & (f.network==network) & (f.score==score)].mean(numeric_only=True)
     shares = (one['share'], one.closed, (1-one['share'])*one.closed, one.overall_closed, one.overall)
-    return [body.name, level, network, *(f'{v:.3f}' for v in shares)]
+    return [body.label, level, network, *(f'{v:.3f}' for v in shares)]
 
 def ceiling_table(bodies:list) -> Table|None:
     "Accuracy on all test images, novel ones included, of a network that never says novel, and of one that may"
@@ -493,13 +522,13 @@ def plot_novel(bodies:list) -> plt.Figure|Sentences:
     for b,row in zip(made, axes):
         for ax,level in zip(row, ('subclass','superclass')):
             draw_level(ax, b, level)
-            ax.set_title(f'{b.name}: {"new kinds" if level=="subclass" else "something else"}', fontsize='medium')
+            what = 'new kinds' if level=='subclass' else 'something else'
+            ax.set_title(f'{b.label}: {what}', fontsize='medium')
     for ax in axes[-1]: ax.set_xticks(range(len(SCORES)), SCORES, rotation=35, ha='right')
     axes[0,0].legend(loc='best')
-    for b in made: stamp(fig, b.title)
-    plt.close(fig)
-    return fig
+    return stamp(fig, made[0].title)    # which closes it
 
+# %% ../nbs/58_novel_runs.ipynb #592deae9
 def draw_level(ax, body:NovelBody, level:str):
     "One panel: the scores on a level"
     frame,samples = body.frame,setting_samples(body.frame, 'auroc')
@@ -510,9 +539,7 @@ def draw_level(ax, body:NovelBody, level:str):
             if s is None: continue
             x,runs = i+.24*(k-.5),frame[(frame.level==level) & (frame.network==network) & (frame.score==score)].auroc
             ax.plot([x]*len(runs), runs, '.', ms=4, color=COLOURS[k], alpha=.5)
-            if s.df:
-                ends = from_arcsine(np.array(Estimate(s.mean, (s.variance/s.n)**.5, s.df).interval()))
-                ax.plot([x,x], ends, color=COLOURS[k], lw=1.6)
+            ax.plot([x,x], shares_between(s), color=COLOURS[k], lw=1.6)
             ax.plot(x, from_arcsine(s.mean), 'os'[k], ms=5, color=COLOURS[k], label=network if i==0 else None)
     ax.set(ylabel='AUROC')
 

@@ -145,6 +145,7 @@ def train_missing(
     cluster:str=None,         # Address of a dask scheduler whose workers train
 ):
     "Train what has no record yet, as far as there are images, and say what there is none for"
+    if not plans: return
     before = list(dict.fromkeys(c for p in plans for c in p.before))
     configs = list(dict.fromkeys(c for p in plans for c in p.configs))
     dirs = folders(plans[0], data_dir, pretrain_dir)

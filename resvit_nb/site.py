@@ -210,7 +210,7 @@ def plans_of(
     *args,           # For `make_plan`, after the experiment
 ) -> list:
     "The plans whose runs some pages need"
-    names = {'hierarchy':['vit']}.get(only, [only] if only in EXPERIMENTS else EXPERIMENTS)
+    names = {'hierarchy':['vit'], 'novel':[]}.get(only, [only] if only in EXPERIMENTS else EXPERIMENTS)
     return [make_plan(name, *args) for name in names]
 
 # %% ../nbs/60_site.ipynb #0bd9f7a7
