@@ -576,8 +576,8 @@ def forensic_sentence(
     def reach(s): return f'{reached(s)} ({reached_whole(s)} with their losses)'
     return (f"Of {len(alone)} ordinary mistakes and circumstances, {'one prints' if everything else 'none prints'} all "
             f"of the paper's {pairs} pairs of accuracies; nearest by itself is {one.name}, which reaches {reach(one)}, "
-            f"and of {len(twos)} combinations of two it is {two.name}, with {reach(two)}. What would suffice need not be "
-            f"what happened.")
+            f"and of {len(twos)} combinations of two it is {two.name}, with {reach(two)}. What would suffice need not "
+            f"be what happened.")
 
 # %% ../nbs/56_forensics.ipynb #a9c3362e
 ALIKE = ('Table 1, pre-trained', 'Table 2, without', 'Table 3, 0.5', 'Table 4, ViT')    # networks near one half
