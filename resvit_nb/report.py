@@ -528,9 +528,9 @@ def spread_table(bodies:list, caption:str) -> Table:
         records = every(b.runs)
         kinds = sorted({(r.config.target, r.config.model, r.config.recipe) for r in records})
         for t,m,recipe in kinds:
-            found = spread_of([r for r in records if (r.config.target,r.config.model,r.config.recipe)==(t,m,recipe)])
-            if found:
-                rows.append([b.name, t, m, recipe, str(found['settings']), str(found['runs']),
+            those = [r for r in records if (r.config.target,r.config.model,r.config.recipe)==(t,m,recipe)]
+            if found := spread_of(those):
+                rows.append([b.name, t, m, recipe, str(found['settings']), to_run(found['runs'], those[0]),
                              *(f"{found[k]:.2f}" for k in ('between_runs','test_images','last_epoch'))])
     return Table(pd.DataFrame(rows, columns=['runs of','target','network','recipe','settings','runs','between runs',
                                              'test images','last epoch']), marked(caption,
@@ -586,7 +586,8 @@ def needed_table(claims:list, body:Body, caption:str) -> Table:
     for c,p in [(c,p) for c in claims for p in c.parts if isinstance(p, Comparison)]:
         n = runs_needed(p, body)
         if math.isnan(n): continue
-        rows.append([c.number, p.words, f'{body.judged[p].scale[0]:+.3f}', body.judged[p].word,
+        first = body.records(p.experiment, p.a, p.target)[0]
+        rows.append([c.number, p.words, to_run(f'{body.judged[p].scale[0]:+.3f}', first), body.judged[p].word,
                      'hopeless' if n>1000 else f'{math.ceil(n)}'])
     return Table(pd.DataFrame(rows, columns=['','part','difference on the scale','verdict','runs needed']),
                  marked(caption, title_of(body)), 'llrlr')
