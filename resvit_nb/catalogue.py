@@ -136,7 +136,7 @@ FIND = """
     const run = runs.find(r => r.id === decodeURIComponent(location.hash.slice(1)));
     if (!run) return;
     runs.forEach(r => r.classList.toggle('rv-chosen', r.dataset.alike === run.dataset.alike));
-    find.value = ''; show(); open(run, true); run.scrollIntoView();
+    find.value = ''; show(); open(run, true); run.scrollIntoView({behavior: 'instant'});
   };
   find.oninput = show; window.addEventListener('hashchange', lead);
   show(); lead();

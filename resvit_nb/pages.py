@@ -24,9 +24,9 @@ def keep_asterisks(text:str) -> str:
 
 class PageDoc(BasicMarkdownRenderer):
     "nbdev's documentation of a definition, with the docstring as it was written"
-    def _repr_markdown_(self):
-        if self.docs: self.docs = keep_asterisks(self.docs)
-        return super()._repr_markdown_()
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.docs = keep_asterisks(self.docs or '')
 
 # %% ../nbs/59_pages.ipynb #32ef3afa
 def several(names:dict) -> set:
@@ -48,6 +48,7 @@ class Lookup(NbdevLookup):
         return f'[{m[0]}]({address})' if address else m[0]
     def link_line(self, line): return self.code.sub(self.link, line)
 
+# %% ../nbs/59_pages.ipynb #f70f6371
 def link_names(cell):
     "Link names of definitions in prose and in what cells show as Markdown"
     lookup = Lookup()
@@ -138,6 +139,7 @@ def search_once(site:Path):
         for twice,once in known.get(e['href'].split('#')[0], {}).items(): e['text'] = e['text'].replace(twice, once)
     (site/'search.json').write_text(json.dumps(entries, ensure_ascii=False), 'utf-8')
 
+# %% ../nbs/59_pages.ipynb #6bf5b530
 SEARCH_ON_DISK = """
 if (location.protocol === 'file:') {
   const ask = window.fetch, offset = document.querySelector('meta[name="smalldocs:offset"]').content;

@@ -374,18 +374,16 @@ def plot_forest(
     parts = [(c,p) for c in claims for p in c.parts if isinstance(p, Comparison)]
     bodies = [b for b in bodies if any(b.judged.get(p) for _,p in parts)]
     shown = {part: [b for b in bodies if b.judged.get(part)] or bodies[:1] for _,part in parts}
-    deep = 1.5+sum(1.5+len(bs) for bs in shown.values())
+    y,deep = 0,1.5+sum(1.5+len(bs) for bs in shown.values())
     fig,ax = plt.subplots(figsize=(5, 1+.165*deep))
     ax.axvspan(-.1, .1, color='.93', lw=0)
     ax.axvline(0, color='.6', lw=.8)
-    y = 0
     for claim,part in parts:
         ax.text(-limit-.1, y, f'{claim.number}  {about(part)}', va='center', fontsize=8.5,
                 bbox=dict(fc='white', ec='none', pad=.6))
         for k,body in enumerate(shown[part], 1): draw_effect(ax, y-k, part, body, limit)
         paper = next((v.paper for b in bodies if (v := b.judged.get(part)) and np.isfinite(v.paper)), math.nan)
-        middle = y-(len(shown[part])+1)/2
-        if np.isfinite(paper): ax.plot(np.clip(paper, -limit, limit), middle, 's', **HOLLOW)
+        ax.plot(np.clip(paper, -limit, limit), y-(len(shown[part])+1)/2, 's', **HOLLOW)    # nan draws nothing
         y -= len(shown[part])+1.5
     ax.set(xlabel='log-odds ratio of accuracies, log ratio of losses\n(left of 0, the first setting is lower)',
            xlim=(-limit-.15, limit+4), ylim=(y+.5, 1), xticks=range(-3, 4), yticks=[])
@@ -535,9 +533,9 @@ def spread_table(bodies:list, caption:str) -> Table:
         records = every(b.runs)
         kinds = sorted({(r.config.target, r.config.model, r.config.recipe) for r in records})
         for t,m,recipe in kinds:
-            found = spread_of([r for r in records if (r.config.target,r.config.model,r.config.recipe)==(t,m,recipe)])
-            if found:
-                rows.append([b.name, t, m, recipe, str(found['settings']), str(found['runs']),
+            those = [r for r in records if (r.config.target,r.config.model,r.config.recipe)==(t,m,recipe)]
+            if found := spread_of(those):
+                rows.append([b.name, t, m, recipe, str(found['settings']), to_run(found['runs'], those[0]),
                              *(f"{found[k]:.2f}" for k in ('between_runs','test_images','last_epoch'))])
     return Table(pd.DataFrame(rows, columns=['runs of','target','network','recipe','settings','runs','between runs',
                                              'test images','last epoch']), marked(caption,
@@ -593,7 +591,8 @@ def needed_table(claims:list, body:Body, caption:str) -> Table:
     for c,p in [(c,p) for c in claims for p in c.parts if isinstance(p, Comparison)]:
         n = runs_needed(p, body)
         if math.isnan(n): continue
-        rows.append([c.number, p.words, f'{body.judged[p].scale[0]:+.3f}', body.judged[p].word,
+        first = body.records(p.experiment, p.a, p.target)[0]
+        rows.append([c.number, p.words, to_run(f'{body.judged[p].scale[0]:+.3f}', first), body.judged[p].word,
                      'hopeless' if n>1000 else f'{math.ceil(n)}'])
     return Table(pd.DataFrame(rows, columns=['','part','difference on the scale','verdict','runs needed']),
                  marked(caption, title_of(body)), 'llrlr')
