@@ -393,7 +393,8 @@ def scale(sizes:list) -> list:
 def untrained(config:RunConfig, data) -> torch.nn.Module:
     "The network of a configuration with random weights, as `load_model` gives one"
     info = ModelInfo(config.model, config.target, **class_facts(data), resolution=data.resolution,
-                     image_size=config.image_size, mean=list(channel_stats(config)[0]), std=list(channel_stats(config)[1]))
+                     image_size=config.image_size,
+                     **{k: list(v) for k, v in zip(('mean', 'std'), channel_stats(config))})
     net = make_model(config, len(info.classes))
     net.info = info
     return net

@@ -145,7 +145,8 @@ pretraining = dict(target='subclass', augment=True, recipe='one-cycle', split='8
 
 # what a few epochs cannot tell from chance: from scratch, on subclasses
 LEFT_OUT = (*(('dropout', f'{rate}, from scratch') for rate in (.2, .5, .8)), ('vit', 'ViT, one-cycle'),
-            ('vit', 'ResNet50, from scratch, one-cycle'), ('curves', 'ViT, one-cycle'), ('curves', 'ResNet50, one-cycle'))
+            ('vit', 'ResNet50, from scratch, one-cycle'),
+            ('curves', 'ViT, one-cycle'), ('curves', 'ResNet50, one-cycle'))
 
 PROFILES = dict(
     smoke=Profile(tiny, dict(dim=48, depth=2, heads=3), dict(superclass=1, subclass=1, curves=6), 1, 24,
