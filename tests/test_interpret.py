@@ -1,14 +1,17 @@
 "Looking inside: networks, layers, classes and images that do not fit, and unusual ways of use."
 import copy
 from pathlib import Path
-import matplotlib.pyplot as plt, pytest, torch
+import matplotlib.pyplot as plt, pytest, timm, torch
 from PIL import Image
 from torch import nn
 from resvit_nb.core import InputError
 from resvit_nb.resnet import resnet50
 from resvit_nb.vit import ViT
+from resvit_nb.models import ModelInfo, create_model, load_model, save_model
+from resvit_nb.predict import batch_of
+from resvit_nb.sources import decode_image
 from resvit_nb.interpret import (
-    attention_maps, class_token_map, default_stage, first_filters, grad_cam, map_similarity, plot_attention, plot_rows,
+    as_batch, attention_maps, class_token_map, default_stage, first_filters, grad_cam, map_similarity, plot_attention, plot_rows,
     position_similarity, rollout_heat)
 
 STAGES = 'a network with feature maps in stages named layer1, layer2, ...'
@@ -103,7 +106,8 @@ def test_classes_of_any_kind(resnet, classes):
 def test_images_that_a_network_does_not_take(resnet, vit, bad):
     for f, net in ((grad_cam, resnet), (default_stage, resnet), (attention_maps, vit), (rollout_heat, vit)):
         message = refused(f, net, bad)
-        assert message.startswith('images: expected a floating-point tensor (B, 3, H, W), normalised as in training, got ')
+        picture = isinstance(bad, (str, Path, Image.Image)) and f is not default_stage    # these say how their images were normalised
+        assert message.startswith('images: a picture, and a network that does not say' if picture else 'images: expected a floating-point tensor (B, 3, H, W), normalised as in training, got ')
     assert not any(m._forward_hooks for net in (resnet, vit) for m in net.modules())
 
 def test_under_inference_mode(resnet, vit):
@@ -148,3 +152,54 @@ def test_pictures_and_paths_are_drawn(tmp_path, vit):
     assert [d.shape for d in drawn] == [(10, 20, 3)]*3 and all((d == drawn[0]).all() and d.max() == 1 and d.min() == 0 for d in drawn)
     maps = class_token_map(attention_maps(vit, images), (8, 8))[:, 0]
     plt.close(plot_attention(picture, maps)); plt.close(fig)
+
+
+# ---- pictures and timm's networks
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path/'photo.jpg'
+    Image.fromarray((torch.rand(40, 60, 3, generator=torch.Generator().manual_seed(0))*255).byte().numpy()).save(path)
+    return path
+
+def folder(tmp_path, name, **sizes):
+    torch.manual_seed(0)
+    info = ModelInfo(name, 'superclass', ['a', 'b'], ['c', 'd'], [0, 1], 24, 32, [.3, .4, .5], [.2, .3, .4])
+    return load_model(save_model(create_model(name, 2, **sizes), info, tmp_path/name))
+
+def test_a_path_is_what_the_test_would_show(tmp_path, photo):
+    net = folder(tmp_path, 'resnet50', width=8)
+    expected = batch_of(net, torch.from_numpy(decode_image(photo, 24, 'photo')[None]))
+    with Image.open(photo) as picture: again = as_batch(net, picture)
+    for found in (as_batch(net, photo), as_batch(net, str(photo)), again): torch.testing.assert_close(found, expected.cpu(), rtol=0, atol=1e-6)
+    assert as_batch(net, [photo, str(photo)]).shape == (2, 3, 32, 32)
+    assert torch.equal(grad_cam(net, photo), grad_cam(net, as_batch(net, photo)))
+
+def test_a_path_for_a_vit(tmp_path, photo):
+    net = folder(tmp_path, 'vit_tiny', img_size=32, patch_size=8, dim=48, depth=2)
+    assert attention_maps(net, photo).shape == (2, 1, 3, 17, 17) and rollout_heat(net, [photo]).shape == (1, 32, 32)
+
+def test_pictures_that_cannot_be_shown(tmp_path, resnet, photo):
+    assert 'expected a normalised batch (B, 3, H, W), or a network from load_model or timm' in refused(grad_cam, resnet, photo)
+    net = folder(tmp_path, 'resnet50', width=8)
+    assert refused(grad_cam, net, 'nowhere.png') == 'nowhere.png: image missing'
+    assert 'a picture that cannot be read' in refused(grad_cam, net, Image.new('F', (9, 9)))
+    for bad in ([], [photo, 3], 3, None): assert refused(grad_cam, net, bad).startswith('images: expected a floating-point tensor')
+
+@pytest.mark.parametrize('name', ['vit_tiny_patch16_224', 'deit_tiny_patch16_224', 'eva02_tiny_patch14_224'])
+def test_vits_of_timm(name, photo):
+    torch.manual_seed(0)
+    patch = {'eva02_tiny_patch14_224': 14}.get(name, 16)
+    net = timm.create_model(name, img_size=2*patch, depth=2).eval()
+    x = torch.randn(2, 3, 2*patch, 2*patch)
+    before = net(x)
+    maps = attention_maps(net, x)
+    assert maps.shape[:2] == (2, 2) and maps.shape[-2:] == (5, 5)
+    torch.testing.assert_close(maps.sum(-1), torch.ones(maps.shape[:-1]))
+    assert rollout_heat(net, x).shape == (2, 2*patch, 2*patch) and torch.equal(net(x), before) and all(m.fused_attn for m in net.modules() if hasattr(m, 'fused_attn'))
+
+def test_networks_of_timm_that_have_no_such_maps():
+    x = torch.randn(1, 3, 64, 64)
+    for name, sizes in (('swin_tiny_patch4_window7_224', dict(img_size=64, window_size=4)), ('resnet18', {})):
+        assert refused(attention_maps, timm.create_model(name, **sizes), x).startswith('model: expected a ViT')
+    assert 'one class token' in refused(rollout_heat, timm.create_model('vit_small_patch16_dinov3', img_size=64, depth=1), x)
