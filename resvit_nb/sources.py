@@ -25,7 +25,6 @@ from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
-from matplotlib.figure import Figure
 from torchvision.datasets import CIFAR100
 from tqdm import tqdm
 from .core import InputError, cache_folder, check_one_of, console_script, proxy_in_use, write_atomically
@@ -701,8 +700,9 @@ def draw_sheet(
     data:HierarchicalImages,  # What to draw
     each:int=12,              # Images of a subclass, at most
     most:int=120,             # Subclasses, at most
-) -> Figure:
+):                            # A figure of matplotlib's
     "A row of images for every subclass, with its name"
+    from matplotlib.figure import Figure    # here, because it looks for a home folder
     shown,side = min(len(data.subclasses), most),data.resolution
     sheet = np.full((shown*side, each*side, 3), 255, np.uint8)
     for j in range(shown):
