@@ -296,9 +296,9 @@ def imagenet_file(
     except OSError: pass
     try: return hf_hub_download(repo, 'model.safetensors', cache_dir=cache_dir)
     except Exception as e:    # httpx has errors of its own for a proxy that it cannot speak to
-        raise InputError(f"weights 'imagenet': {repo} cannot be downloaded from huggingface.co ({type(e).__name__})"
-                         f'{proxy_in_use()}; expected a network, or a .safetensors or .pth file of it '
-                         'instead') from None
+        failed = f'cannot be downloaded from huggingface.co ({type(e).__name__}){proxy_in_use()}'
+        raise InputError(f"weights 'imagenet': {repo} {failed}; "
+                         'expected a network, or a .safetensors or .pth file of it instead') from None
 
 # %% ../nbs/22_models.ipynb #8ab649e6
 def create_model(

@@ -179,8 +179,7 @@ def check_request(profile, dataset, data_dir, pretrain_dir, only, known, n_jobs)
     given = {k:v for k,v in dict(data_dir=data_dir, pretrain_dir=pretrain_dir).items() if v is not None}
     if given and find_profile(profile, dataset).base.data=='fractals':
         raise InputError(f'data_dir {next(iter(given.values()))}: profile {profile} draws its images: expected no '
-                         'data_dir and no pretrain_dir, or profile paper, or with images of your own dataset '
-                         'image_tree')
+                         'data_dir and no pretrain_dir, or profile paper, or with own images dataset image_tree')
     if dataset=='image_tree' and data_dir is None:
         raise InputError('dataset image_tree: expected data_dir, a folder or archive of superclass/subclass/image')
     for name,path in given.items():

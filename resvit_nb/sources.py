@@ -25,7 +25,6 @@ from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
-from matplotlib.figure import Figure
 from torchvision.datasets import CIFAR100
 from tqdm import tqdm
 from .core import InputError, cache_folder, check_one_of, console_script, proxy_in_use, write_atomically
@@ -683,7 +682,8 @@ def describe(data:HierarchicalImages) -> str:
     lines = [f'{data.name}: {len(data):,} images of {size}, fingerprint {data.fingerprint[:12]}']
     for target in TARGETS:
         n = np.bincount(data.labels(target))
-        lines.append(f"{len(n)} {target}{'es'*(len(n)!=1)}, {n.min()} to {n.max()} images each")
+        each = f'{n.min():,} to {n.max():,}' if np.ptp(n) else f'{n[0]:,}'
+        lines.append(f"{len(n)} {target}{'es'*(len(n)!=1)}, {each} images each")
     return '\n'.join([*lines, *data.notes])
 
 # %% ../nbs/12_sources.ipynb #252a9f18
@@ -691,16 +691,18 @@ def list_classes(data:HierarchicalImages) -> str:
     "Every superclass with its subclasses and how many images each has"
     lines,n = [],[np.bincount(data.labels(t)) for t in TARGETS]
     for i,name in enumerate(data.superclasses):
-        below = ', '.join(f'{data.subclasses[j]} {n[1][j]}' for j in np.flatnonzero(data.parent==i))
-        lines += textwrap.wrap(f'{name} {n[0][i]}: {below}', 80, subsequent_indent='    ')
-    return '\n'.join(lines)
+        below = [f'{data.subclasses[j]} ({n[1][j]:,})' for j in np.flatnonzero(data.parent==i)]
+        words = ', '.join(b.replace(' ', '\xa0') for b in below)    # a name and its number stay on one line
+        lines += textwrap.wrap(f'{name} ({n[0][i]:,}): {words}', 80, subsequent_indent='    ')
+    return '\n'.join(lines).replace('\xa0', ' ')
 
 def draw_sheet(
     data:HierarchicalImages,  # What to draw
     each:int=12,              # Images of a subclass, at most
     most:int=120,             # Subclasses, at most
-) -> Figure:
+):                            # A figure of matplotlib's
     "A row of images for every subclass, with its name"
+    from matplotlib.figure import Figure    # here, because it looks for a home folder
     shown,side = min(len(data.subclasses), most),data.resolution
     sheet = np.full((shown*side, each*side, 3), 255, np.uint8)
     for j in range(shown):

@@ -306,7 +306,7 @@ def test_resvit_data_lists_every_class_and_draws_them(place, tmp_path, capsys):
     write(tmp_path/'pets', PETS)
     resvit_data.command(f"--data image_tree --data_dir {tmp_path/'pets'} --resolution 8 --sheet {tmp_path/'pets/sheet.png'}".split())
     said = capsys.readouterr().out.splitlines()
-    assert said[:3] == ['bird 20: owl 10, wren 10', 'dog 10: pug 10', 'dog-house 10: kennel 10'] and said[-1] == 'split own-8:1:1: train 32, valid 4, test 4'
+    assert said[:3] == ['bird (20): owl (10), wren (10)', 'dog (10): pug (10)', 'dog-house (10): kennel (10)'] and said[-1] == 'split own-8:1:1: train 32, valid 4, test 4'
     assert max(map(len, said)) <= 100 and Image.open(tmp_path/'pets/sheet.png').width == 900
     resvit_data.command(f"--data image_tree --data_dir {tmp_path/'pets'} --resolution 8".split())    # its own sheet is no picture of a class
     assert 'left out: 1 image outside of a class (sheet.png)' in capsys.readouterr().out
