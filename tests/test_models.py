@@ -405,3 +405,15 @@ def test_novelty_is_written(tmp_path):
     for threshold in (float('inf'), '1', None, True): assert 'novelty: expected' in refused(set_novelty, place, threshold)
     assert "target 'both'" in refused(set_novelty, place, .5, level='both')
     assert load_model(place).info.novelty['threshold'] == -.5
+
+def test_vision_learner_as_users_write_it(tmp_path, monkeypatch):
+    import resvit_nb.models as models
+    from fastai.vision.all import ImageDataLoaders, Resize, vision_learner
+    from PIL import Image
+    for i in range(12): Image.new('RGB', (40, 40), (20*i, 90*(i % 2), 9)).save(tmp_path/f'{"ab"[i % 2]}_{i}.png')
+    monkeypatch.setattr(models, 'imagenet_file', lambda name, cache_dir=None: save_weights(new_model(name), tmp_path/'imagenet.safetensors'))
+    dls = ImageDataLoaders.from_name_func(tmp_path, sorted(tmp_path.glob('*.png')), lambda p: Path(p).name[0], bs=4, item_tfms=Resize(32), num_workers=0, device='cpu')
+    learn = vision_learner(dls, 'resvit_resnet50')    # pre-trained, as it is by default
+    assert 'Normalize' in str(dls.after_batch)
+    with learn.no_bar(), learn.no_logging(): learn.fine_tune(1)
+    assert torch.isfinite(torch.tensor(learn.recorder.values[-1])).all() and learn.predict(tmp_path/'a_0.png')[0] in 'ab'

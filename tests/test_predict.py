@@ -1,5 +1,5 @@
 "Predictions of models on files: the numbers of the test, pairs that go together, inputs of every kind, and bad ones."
-import configparser, csv, inspect, io, json, shutil, subprocess, sys, tarfile
+import configparser, csv, inspect, io, json, os, re, shutil, subprocess, sys, tarfile
 from dataclasses import replace
 from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
@@ -315,3 +315,31 @@ def test_help_explains_every_parameter_of_a_name(name):
     assert found is again and found.__doc__.count('\n\n') <= 1
     if inspect.isfunction(found):
         for parameter in inspect.signature(found).parameters: assert f'    {parameter} ' in found.__doc__, parameter
+
+
+# ---- the example of CONTRIBUTING.md
+
+TRY = """
+from dataclasses import replace
+from resvit_nb import runs
+from resvit_nb.config import RunConfig, brief, run_id
+config = RunConfig(n_per_subclass=10, resolution=16, image_size=16, width=8, epochs=1)
+plain, smooth = (runs.train(c, runs.images_of(c)) for c in (config, replace(config, smoothing=.5)))
+print(runs.__file__, run_id(config), plain.epochs[0]['train_loss'], smooth.epochs[0]['train_loss'], brief(smooth.config), sep='|')
+RunConfig(smoothing=1.)
+"""
+
+def test_the_example_of_a_new_setting_is_what_it_takes(made, tmp_path):
+    text = (ROOT/'CONTRIBUTING.md').read_text()
+    section = text[text.index('## An example'):text.index('## Tests')]
+    shutil.copytree(ROOT/'resvit_nb', tmp_path/'resvit_nb')
+    for name, blocks in re.findall(r'^`\d\d_(\w+)`:.*\n((?:\n```diff\n(?:[-+].*\n)+```\n)+)', section, re.M):
+        file = tmp_path/f'resvit_nb/{name}.py'
+        for block in re.findall(r'```diff\n(.*?)```', blocks, re.S):
+            old, new = (''.join(l[1:] for l in block.splitlines(True) if l[0] == sign) for sign in '-+')
+            assert file.read_text().count(old) == 1, old
+            file.write_text(file.read_text().replace(old, new))
+    done = subprocess.run([sys.executable, '-c', TRY], capture_output=True, text=True, cwd=tmp_path, env=os.environ | {'PYTHONPATH': str(tmp_path)})
+    where, name, plain, smooth, words = done.stdout.splitlines()[-1].split('|')
+    assert where.startswith(str(tmp_path)) and name == run_id(replace(SMALL, split='3:1:6'))
+    assert plain != smooth and 'smoothing 0.5' in words and done.stderr.endswith('smoothing 1.0: expected a rate of at least 0 and below 1\n')
