@@ -525,7 +525,7 @@ def plot_novel(bodies:list) -> plt.Figure|Sentences:
             what = 'new kinds' if level=='subclass' else 'something else'
             ax.set_title(f'{b.label}: {what}', fontsize='medium')
     for ax in axes[-1]: ax.set_xticks(range(len(SCORES)), SCORES, rotation=35, ha='right')
-    axes[0,0].legend(loc='best')
+    fig.legend(*axes[0,0].get_legend_handles_labels(), loc='outside upper left', ncols=len(NETWORKS))
     return stamp(fig, made[0].title)    # which closes it
 
 # %% ../nbs/58_novel_runs.ipynb #592deae9
