@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['KERAS_LEAST', 'READINGS', 'SCORES', 'MEAN', 'STD', 'KERAS_MEANS', 'INPUTS', 'NETWORKS', 'FAULTS', 'SHORT', 'FOREIGN',
-           'FORENSICS', 'REACH', 'LOSS_REACH', 'KINDS', 'NOVEL', 'WEAK', 'ALIKE', 'MARK', 'LOWEST', 'SETTLE',
-           'SOURCES_OF', 'SURE', 'FEWEST', 'MOST', 'ONE_CLASS', 'PLANTED', 'string_order', 'read', 'network_pairs',
-           'through_parents', 'scores_of', 'stored_points', 'normalise', 'resized', 'through', 'batch_norms',
-           'in_training_mode', 'never_updated', 'statistics_of', 'logits_with', 'with_novel', 'held_out', 'known_parts',
-           'pixels_of', 'short_network', 'printed_scores', 'fault_scores', 'short_runs', 'novel_scores',
+           'FORENSICS', 'REACH', 'LOSS_REACH', 'ACCURACIES', 'LOSSES', 'KINDS', 'NOVEL', 'WEAK', 'ALIKE', 'MARK',
+           'LOWEST', 'SETTLE', 'SOURCES_OF', 'SURE', 'FEWEST', 'MOST', 'ONE_CLASS', 'PLANTED', 'string_order', 'read',
+           'network_pairs', 'through_parents', 'scores_of', 'stored_points', 'normalise', 'resized', 'through',
+           'batch_norms', 'in_training_mode', 'never_updated', 'statistics_of', 'logits_with', 'with_novel', 'held_out',
+           'known_parts', 'pixels_of', 'short_network', 'printed_scores', 'fault_scores', 'short_runs', 'novel_scores',
            'without_superclasses', 'mostly_novel', 'swap_scores', 'write_short_runs', 'read_short_runs', 'paper_pairs',
            'Suspect', 'apart', 'losses_reached', 'judge', 'distance', 'reached', 'reached_whole', 'one_class_points',
            'with_novel_images', 'unseen_ratio', 'reported_shares', 'fault_points', 'suspects_of', 'suspects_in_twos',
@@ -187,7 +187,8 @@ def logits_with(
     check_one_of('fault', fault, FAULTS)
     change,in_order = NETWORKS.get(fault, (lambda model,other: model, False))
     changed,inputs = change(model, other),INPUTS.get(fault, normalise)
-    order = torch.argsort(labels, stable=True) if in_order else torch.arange(len(labels))
+    mixed = torch.from_numpy(np.random.default_rng(0).permutation(len(labels)))
+    order = torch.argsort(labels, stable=True) if in_order else mixed
     said = torch.cat([changed(inputs(p)).float() for p in pixels[order].split(batch)])
     return said[torch.argsort(order)]
 
@@ -387,6 +388,7 @@ def paper_pairs() -> pd.DataFrame:
 # %% ../nbs/56_forensics.ipynb #cbea6fbc
 REACH = .1         # Cohen's h, on each target
 LOSS_REACH = 1.5   # a factor
+ACCURACIES,LOSSES = ([i for i,(_,m) in enumerate(SCORES) if m==metric] for metric in ('accuracy','loss'))    # columns
 KINDS = dict(labels='labels', inputs='pixels, network', tests='test set', both='two at once', none='nothing wrong')
 
 @dataclass(frozen=True)
@@ -406,13 +408,11 @@ class Suspect:
 # %% ../nbs/56_forensics.ipynb #8ef38ec1
 def apart(points:pd.DataFrame, pair:pd.Series) -> np.ndarray:
     "Cohen's h between each point and a pair, on both targets, (N, 2)"
-    columns = [(t,'accuracy') for t in TARGETS]
-    return np.abs(arcsine(points[columns].values)-arcsine(pair[columns].values.astype(float)))
+    return np.abs(arcsine(points.values[:,ACCURACIES])-arcsine(pair.values[ACCURACIES].astype(float)))
 
 def losses_reached(points:pd.DataFrame, pair:pd.Series, least:bool) -> np.ndarray:
     "1 where a loss is within a factor `LOSS_REACH` of the pair's, or a bound not above it, (N, 2); NaN: none known"
-    columns = [(t,'loss') for t in TARGETS]
-    ratio = np.log(points[columns].values.astype(float)/pair[columns].values.astype(float))
+    ratio = np.log(points.values[:,LOSSES].astype(float)/pair.values[LOSSES].astype(float))
     near = ratio<=np.log(LOSS_REACH) if least else np.abs(ratio)<=np.log(LOSS_REACH)
     return np.where(np.isnan(ratio), np.nan, near)
 

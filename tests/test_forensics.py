@@ -165,3 +165,55 @@ def test_held_out_kinds_are_in_no_training_part():
     both, swap = fx.mostly_novel(data, foreign, dict(superclass=.2, subclass=.6))
     assert abs((both.superclass[swap['train']]==3).mean()-.2) < .01 and abs((both.subclass[swap['train']]==87).mean()-.6) < .02
     assert (both.subclass[swap['test']] < 87).all() and len(both.images) == len(both.subclass)
+
+def test_mixed_batches_are_mixed_although_the_images_come_in_order():
+    torch.manual_seed(1)
+    model = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 2)).eval()
+    labels = torch.arange(64)//32
+    pixels = torch.rand(64, 3, 8, 8)*.1+labels.view(-1, 1, 1, 1)*.5    # one class dark, the other bright
+    mixed, in_order = (fx.logits_with(f'batch norm in training mode, {how}', model, pixels, labels, pixels) for how in ('mixed batches', 'batches sorted by class'))
+    def gap(said): return (said[labels==1].mean(0)-said[labels==0].mean(0)).abs().max()
+    assert gap(mixed) > 100*gap(in_order)    # sorted, each class is normalised by itself and the classes look alike
+
+@pytest.fixture(scope='module')
+def everything():
+    from resvit_nb.records import read_all
+    records, short = read_all(ROOT/'results')[0], fx.read_short_runs(ROOT/'results')
+    return records, short, fx.suspects_of(records, short, 'bird_dog_reptile'), fx.suspects_in_twos(records, short, 'bird_dog_reptile')
+
+def test_suspects_are_all_there_once_and_documented(everything):
+    records, short, alone, twos = everything
+    names = [s.name for s in [*alone, *twos]]
+    assert len(names) == len(set(names)) and {s for s, _, _ in fx.SOURCES_OF} <= {s.name for s in alone}
+    assert all(url.startswith('https://') for _, _, url in fx.SOURCES_OF)
+    for s in [*alone, *twos]:
+        accuracies = s.points[[(t, 'accuracy') for t in fx.TARGETS]].values
+        assert len(accuracies) and ((0 <= accuracies) & (accuracies <= 1)).all() and fx.reached_whole(s) <= 6 and fx.reached(s) <= 10
+
+def test_novel_images_never_raise_an_accuracy(everything):
+    records, short, alone, _ = everything
+    clean, novel = fx.named(alone, 'nothing wrong').points, fx.named(alone, fx.NOVEL).points
+    for t in fx.TARGETS: assert (novel[(t, 'accuracy')] < clean[(t, 'accuracy')]).all()
+    q = fx.reported_shares()
+    assert np.allclose(novel[('subclass', 'accuracy')], (1-q['subclass'])*clean[('subclass', 'accuracy')])
+
+def test_strings_leave_three_superclasses_and_break_twenty(everything):
+    records, short, alone, _ = everything
+    clean, strings = (fx.named(alone, n).points for n in ('nothing wrong', 'labels sorted as strings'))
+    assert (strings[('superclass', 'accuracy')] == clean[('superclass', 'accuracy')]).all()
+    twin = fx.suspects_of(records, short, 'cifar100')
+    a, b = (fx.named(twin, n).points[('superclass', 'accuracy')] for n in ('nothing wrong', 'labels sorted as strings'))
+    assert (b < a/2).all()
+
+def test_the_sentence_says_what_the_table_says(everything):
+    records, short, alone, twos = everything
+    said = fx.forensic_sentence(records, short)
+    first = fx.nearest_first([s for s in alone if s.kind != 'none'])[0]
+    assert f'nearest by itself is {first.name}, which reaches {fx.reached(first)} ({fx.reached_whole(first)} with their losses)' in said
+    table = fx.suspects_table(fx.nearest_first(alone), '').frame
+    assert table.suspect[0] == first.name and len(table) == len(alone) and str(len(alone)-1) in said
+    assert 'none prints all' in said or any(fx.reached(s) == 10 for s in alone)
+
+def test_what_remains_accuses_nobody_and_names_the_observation(everything):
+    said = repr(fx.what_remains(*everything[:2]))
+    assert 'confusion matrix' in said and 'None of this says that a mistake was made' in said and 'nan' not in said
