@@ -696,6 +696,7 @@ def list_classes(data:HierarchicalImages) -> str:
         lines += textwrap.wrap(f'{name} ({n[0][i]:,}): {words}', 80, subsequent_indent='    ')
     return '\n'.join(lines).replace('\xa0', ' ')
 
+# %% ../nbs/12_sources.ipynb #0b79025d
 def draw_sheet(
     data:HierarchicalImages,  # What to draw
     each:int=12,              # Images of a subclass, at most
