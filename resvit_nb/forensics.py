@@ -373,7 +373,7 @@ def write_short_runs(
 def read_short_runs(results:str|Path) -> dict:
     "What `write_short_runs` wrote: `runs`, a list for each data set, `swap`, and `twin_parents`"
     path = Path(results)/FORENSICS
-    try: return json.loads(path.read_text())
+    try: return json.loads(path.read_text('utf-8'))
     except FileNotFoundError: why = 'not there'
     except ValueError: why = 'damaged'
     raise InputError(f'{path}: {why}: expected it as `write_short_runs` writes it')

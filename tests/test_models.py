@@ -311,7 +311,7 @@ INFO = ModelInfo('resnet50', 'superclass', ['a', 'b, "c"'], ['d', 'e', 'f'], [0,
 def folder(tmp_path, **changes):
     torch.manual_seed(0)
     place = save_model(narrow(num_classes=2), INFO, tmp_path/'model')
-    if changes: (place/'config.json').write_text(json.dumps(json.loads((place/'config.json').read_text()) | changes))
+    if changes: (place/'config.json').write_text(json.dumps(json.loads((place/'config.json').read_text('utf-8')) | changes))
     return place
 
 @pytest.mark.parametrize('target, sizes', [('superclass', {}), ('subclass', dict(small_stem=True)), ('subclass', dict(depths=(1, 1, 1, 1), drop=.5))])
@@ -382,7 +382,7 @@ def test_a_model_folder_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     assert {p.name: p.read_bytes() for p in place.iterdir()} == before and [p.name for p in tmp_path.iterdir()] == ['model']
     (tmp_path/'mine').mkdir(); (tmp_path/'mine'/'letter.txt').write_text('dear')
     assert refused(save_model, net, INFO, tmp_path/'mine').endswith('there already, and no model folder: expected a new name')
-    assert (tmp_path/'mine'/'letter.txt').read_text() == 'dear'
+    assert (tmp_path/'mine'/'letter.txt').read_text('utf-8') == 'dear'
     save_model(narrow(num_classes=2, width=16), INFO, place)
     assert load_model(place).conv1.out_channels == 16 and [p.name for p in sorted(tmp_path.iterdir())] == ['mine', 'model']
 
@@ -391,11 +391,11 @@ def test_a_new_classifier_forgets_the_classes(tmp_path):
     net.reset_classifier(5)
     assert net.info is None
     net.save_pretrained(tmp_path/'new')
-    assert 'superclasses' not in json.loads((tmp_path/'new'/'config.json').read_text())
+    assert 'superclasses' not in json.loads((tmp_path/'new'/'config.json').read_text('utf-8'))
 
 def test_the_card(tmp_path):
     info = replace(INFO, scores=dict(accuracy=.25), run_id='r', data='photos')
-    card = (save_model(narrow(num_classes=2), info, tmp_path/'model')/'README.md').read_text()
+    card = (save_model(narrow(num_classes=2), info, tmp_path/'model')/'README.md').read_text('utf-8')
     for part in ('library_name: resvit_nb', 'license: apache-2.0', '* `b, "c"`: `e`, `f`', '| accuracy | 0.2500 |', '0.4, 0.5, 0.6', '0.1, 0.2, 0.3', 'https://github.com/resvit-nb/resvit_nb'): assert part in card
 
 def test_novelty_is_written(tmp_path):

@@ -111,7 +111,7 @@ def test_weights_of_another_network_make_no_folder(made, tmp_path):
 def test_without_a_note_the_classes_come_from_the_images(made, tmp_path, note):
     _, records, _, data = made
     file = weights_file(records['subclass'].run_id).with_suffix('.json')
-    good = file.read_text()
+    good = file.read_text('utf-8')
     try:
         if note is None: file.unlink()
         else: file.write_text(note)
@@ -190,7 +190,7 @@ def test_names_probabilities_and_json(tmp_path, pictures, capsys):
     for _, s, c, superclass, subclass, p, q in table:
         assert (superclass, subclass, info.parent[int(c)]) == (info.superclasses[int(s)], info.subclasses[int(c)], int(s)) and 0 < float(q) <= float(p) <= 1
     assert command(capsys, model, pictures, '--names', '--out', tmp_path/'a.json')[0] == f'12 of 12 images: {tmp_path}/a.json\n'
-    listed = json.loads((tmp_path/'a.json').read_text())
+    listed = json.loads((tmp_path/'a.json').read_text('utf-8'))
     assert [list(map(str, r.values())) for r in listed] == [r[:5] for r in table] and list(listed[0]) == header[:5]
 
 def test_two_models_of_other_resolutions(tmp_path, pictures, capsys):
@@ -245,7 +245,7 @@ def test_a_table_is_written_whole_or_not_at_all(tmp_path, pictures, capsys, monk
     with monkeypatch.context() as m:
         m.setattr('os.fsync', full)
         assert command(capsys, model, pictures, '--out', out)[1] == f'resvit_predict: error: {out}: cannot be written (No space left on device)'
-    assert out.read_text() == 'old' and sorted(p.name for p in tmp_path.iterdir()) == ['a.csv', 'model', 'pictures']
+    assert out.read_text('utf-8') == 'old' and sorted(p.name for p in tmp_path.iterdir()) == ['a.csv', 'model', 'pictures']
 
 @pytest.mark.parametrize('level, score', [('superclass', 'maximum softmax'), ('subclass', 'entropy'), ('superclass', 'energy')])
 def test_novel_images(tmp_path, pictures, capsys, level, score):
@@ -287,7 +287,7 @@ def as_script(name, *options):
 @pytest.mark.parametrize('name', COMMANDS)
 def test_stored_help_is_what_the_command_prints(name, monkeypatch):
     monkeypatch.setenv('COLUMNS', '80')
-    assert json.loads(HELP.read_text())[name] == help_text(name).splitlines(), 'run `make export`'
+    assert json.loads(HELP.read_text('utf-8'))[name] == help_text(name).splitlines(), 'run `make export`'
 
 def test_every_console_script_is_a_command():
     settings = configparser.ConfigParser(delimiters=['=']); settings.read(ROOT/'settings.ini')
@@ -330,15 +330,15 @@ RunConfig(smoothing=1.)
 """
 
 def test_the_example_of_a_new_setting_is_what_it_takes(made, tmp_path):
-    text = (ROOT/'CONTRIBUTING.md').read_text()
+    text = (ROOT/'CONTRIBUTING.md').read_text('utf-8')
     section = text[text.index('## An example'):text.index('## Tests')]
     shutil.copytree(ROOT/'resvit_nb', tmp_path/'resvit_nb')
     for name, blocks in re.findall(r'^`\d\d_(\w+)`:.*\n((?:\n```diff\n(?:[-+].*\n)+```\n)+)', section, re.M):
         file = tmp_path/f'resvit_nb/{name}.py'
         for block in re.findall(r'```diff\n(.*?)```', blocks, re.S):
             old, new = (''.join(l[1:] for l in block.splitlines(True) if l[0] == sign) for sign in '-+')
-            assert file.read_text().count(old) == 1, old
-            file.write_text(file.read_text().replace(old, new))
+            assert file.read_text('utf-8').count(old) == 1, old
+            file.write_text(file.read_text('utf-8').replace(old, new))
     done = subprocess.run([sys.executable, '-c', TRY], capture_output=True, text=True, cwd=tmp_path, env=os.environ | {'PYTHONPATH': str(tmp_path)})
     where, name, plain, smooth, words = done.stdout.splitlines()[-1].split('|')
     assert where.startswith(str(tmp_path)) and name == run_id(replace(SMALL, split='3:1:6'))
