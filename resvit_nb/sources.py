@@ -416,7 +416,8 @@ def bird_dog_reptile(
     folder = path/'train_images'
     found = [str(inside(folder, file, w)) for file,w in zip(files, where)]
     for f,w in zip(found, where): check_file(f, folder, w)
-    unnamed = len([n for n in os.listdir(folder) if n.lower().endswith(SUFFIXES)])-len(found)
+    images = [n for n in os.listdir(folder) if n.lower().endswith(SUFFIXES) and not of_a_tool(n)]
+    unnamed = len(images)-len(found)
     notes = [f'left out: files in train_images that no row of train_data.csv names ({unnamed:,})'] if unnamed>0 else []
     def make(blank):
         images = blank(len(found))

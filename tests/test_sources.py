@@ -1,14 +1,16 @@
 "Folders, archives and names that cannot be read; what the pages do not show."
 import hashlib, io, os, pickle, shutil, struct, tarfile, time, warnings, zlib
+from pathlib import Path
 from unittest.mock import patch
 import numpy as np, pytest
 from PIL import Image, features
 from torchvision.datasets import CIFAR100
-from resvit_nb import runs, sources
+from resvit_nb import runs, site, sources
 from resvit_nb.core import InputError
 from resvit_nb.images import find_split, same_pictures
 from resvit_nb.sources import bird_dog_reptile, cifar100, decode_image, describe_split, draw_sheet, fractals, image_tree, load_data, resvit_data
 from resvit_nb.models import imagenet_file
+from resvit_nb.protocol import make_plan
 from resvit_nb.records import read_record
 
 @pytest.fixture(scope='module')
@@ -401,3 +403,24 @@ def test_a_proxy_that_nothing_can_speak_to(proxy, place, tmp_path, monkeypatch):
     for download in (lambda: cifar100(tmp_path/'cifar'), lambda: imagenet_file('resnet50', tmp_path)):
         with pytest.raises(InputError) as e: download()
         assert 'cannot be downloaded' in str(e.value) and f'the environment variable {name}' in str(e.value) and 'secret' not in str(e.value)
+
+def test_reproduce_reads_own_images_before_it_trains(place, tmp_path, monkeypatch, capsys):
+    class Began(Exception): pass
+    def begin(*args): raise Began
+    monkeypatch.setattr(site, 'train_missing', begin)
+    monkeypatch.chdir(Path(__file__).parent.parent)
+    whole, few = write(tmp_path/'pets', PETS), write(tmp_path/'few', {n: c for n, c in PETS.items() if n[-5] in '12'})
+    def asked(*argv): return ('--profile', 'smoke', '--dataset', 'image_tree', '--out', tmp_path/'out', '--results', tmp_path/'results', *argv)
+    for argv, message in (((), 'dataset image_tree: expected data_dir'), (('--data_dir', ''), 'data_dir : folder or archive missing'), (('--data_dir', few), 'has 2 images: too few to split 3:1:6')):
+        said = leaves(site.resvit_reproduce.command, *asked(*argv))
+        assert said.startswith('resvit_reproduce: error: ') and message in said
+    capsys.readouterr()
+    with pytest.raises(Began): site.resvit_reproduce.command([str(a) for a in asked('--data_dir', whole)])
+    assert 'split own-3:1:6: train 12, valid 4, test 24' in capsys.readouterr().out
+    assert not (tmp_path/'out').exists() and not (tmp_path/'results').exists()
+
+def test_own_images_take_the_place_of_a_profiles():
+    for name, width in (('smoke', 8), ('quick', 16), ('paper', 64)):
+        plan = make_plan('augmentation', name, 'image_tree')
+        assert {(c.data, c.width, c.split) for c in plan.settings['with']} == {('image_tree', width, 'own-3:1:6')}
+        assert {c.split for c in plan.settings['swapped']} == {'own-3:1:6-swap'} and plan.before[0].data == 'fractals' and 'image_tree' in plan.title
