@@ -13,6 +13,7 @@ import numpy as np
 from fastcore.xml import (
     A, Button, Code, Div, Dl, Dd, Dt, FT, Input, Label, NotStr, Output, P, Pre, Script, Table, Tbody, Td, Th, Thead, Tr,
     ft, to_xml)
+from .sources import usual_split
 from .config import RunConfig, run_id
 from .protocol import CAMPAIGN, EXPERIMENTS, make_plan
 from .records import Record
@@ -48,8 +49,8 @@ def train_command(
     keep:bool=False,            # For runs that begin with its weights
 ) -> str:
     "The call of `resvit_train` that trains this configuration"
-    given = {f.name: getattr(config, f.name) for f in fields(config) if f.name in SHOWN
-             or getattr(config, f.name)!=f.default}
+    usual = {f.name: f.default for f in fields(config)} | dict(split=usual_split(config.data))
+    given = {k: v for k,v in vars(config).items() if k in SHOWN or v!=usual[k]}
     if config.data in FOLDERS: given['data_dir'] = FOLDERS[config.data]
     given |= dict(results=results) | (dict(keep=True) if keep else {})
     words = [f'--{k}' if v is True else f'--{k} {shlex.quote(str(v))}' for k,v in given.items()]

@@ -265,7 +265,8 @@ def save_weights(
     if not path.parent.is_dir(): raise InputError(f'path: there is no folder {path.parent}')
     net = getattr(net, '_orig_mod', net)
     rows, columns = net.patch_embed.grid if isinstance(net, ViT) else (1, 1)
-    about = {'format': 'pt'} | ({} if rows == columns else {'grid': f'{rows}x{columns}'})
+    # one entry: several are written in any order, and the same weights should be the same bytes
+    about = {'format': 'pt'} if rows == columns else {'grid': f'{rows}x{columns}'}
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix='.part')
     os.close(handle)
     try:

@@ -246,7 +246,7 @@ def make_novel(
     "Train and score what is missing, as far as there are images"
     missing = [c for c in configs if not scores_path(c, results).exists()]
     possible = [c for c in missing if can_score(c, results, dirs)]
-    for record in run_all(possible, results, dirs, n_jobs, keep=True) if possible else []:
+    for record in run_all(possible, results, dirs, n_jobs, keep=possible) if possible else []:
         found = score_run(record, dirs)
         write_novel(found, results)
         best = max(measures(found), key=lambda row: row['aside'])

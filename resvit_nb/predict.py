@@ -39,7 +39,7 @@ def is_course(path:Path) -> bool:
 def images_inside(path:Path) -> list:
     "(name, file, how errors name it) of every image in a folder or archive"
     place = path/'test_images' if is_course(path) else path
-    found = [(name, file, f'{place}: {name}') for name, file, _ in list_tree(place)]
+    found = [(name, file, f'{place}: {name}') for name, file in list_tree(place)[0]]
     if found: return found
     raise InputError(f"{place}: no image found: expected files that end in {', '.join(SUFFIXES)}")
 
