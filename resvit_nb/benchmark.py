@@ -560,7 +560,8 @@ def show_predict(d):
 
 # %% ../nbs/62_benchmark.ipynb #ecd87cfe
 SHOW = dict(rows=show_row, augmentation=show_augmentation, variants=show_variants, threads=show_threads,
-            profile=show_profile, loading=show_seconds, commands=show_seconds, scale=show_scale, predict=show_predict)
+            profile=show_profile, loading=show_seconds, commands=show_seconds, scale=show_scale,
+            predict=show_predict)
 
 def table_of(part:str, result:list) -> pd.DataFrame:
     "A part of the record as strings"
