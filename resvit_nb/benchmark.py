@@ -392,8 +392,9 @@ def scale(sizes:list) -> list:
 # %% ../nbs/62_benchmark.ipynb #6d57c524
 def untrained(config:RunConfig, data) -> torch.nn.Module:
     "The network of a configuration with random weights, as `load_model` gives one"
+    mean, std = map(list, channel_stats(config))
     info = ModelInfo(config.model, config.target, **class_facts(data), resolution=data.resolution,
-                     image_size=config.image_size, mean=list(channel_stats(config)[0]), std=list(channel_stats(config)[1]))
+                     image_size=config.image_size, mean=mean, std=std)
     net = make_model(config, len(info.classes))
     net.info = info
     return net
