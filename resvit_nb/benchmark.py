@@ -392,9 +392,9 @@ def scale(sizes:list) -> list:
 # %% ../nbs/62_benchmark.ipynb #6d57c524
 def untrained(config:RunConfig, data) -> torch.nn.Module:
     "The network of a configuration with random weights, as `load_model` gives one"
+    mean, std = map(list, channel_stats(config))
     info = ModelInfo(config.model, config.target, **class_facts(data), resolution=data.resolution,
-                     image_size=config.image_size,
-                     **{k: list(v) for k, v in zip(('mean', 'std'), channel_stats(config))})
+                     image_size=config.image_size, mean=mean, std=std)
     net = make_model(config, len(info.classes))
     net.info = info
     return net
@@ -561,7 +561,8 @@ def show_predict(d):
 
 # %% ../nbs/62_benchmark.ipynb #ecd87cfe
 SHOW = dict(rows=show_row, augmentation=show_augmentation, variants=show_variants, threads=show_threads,
-            profile=show_profile, loading=show_seconds, commands=show_seconds, scale=show_scale, predict=show_predict)
+            profile=show_profile, loading=show_seconds, commands=show_seconds, scale=show_scale,
+            predict=show_predict)
 
 def table_of(part:str, result:list) -> pd.DataFrame:
     "A part of the record as strings"
