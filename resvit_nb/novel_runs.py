@@ -9,8 +9,9 @@ __all__ = ['NOT_FOREIGN', 'FOREIGN', 'NETWORKS', 'PERCENT', 'NOVEL_SCHEMA', 'ASI
            'trained_again', 'about_run', 'score_run', 'can_score', 'make_novel', 'novelty_of', 'lend_novelty', 'pooled',
            'at_its_level', 'measures', 'by_class', 'NovelBody', 'read_body', 'novel_dirs', 'gather_novel',
            'setting_samples', 'shares_between', 'share_words', 'chosen_scores', 'which_is_better', 'level_words',
-           'novel_words', 'body_setup', 'setup_words', 'novel_row', 'chosen_rows', 'novel_table', 'scores_table',
-           'class_row', 'classes_table', 'ceiling_row', 'ceiling_table', 'plot_novel', 'draw_level', 'resvit_novel']
+           'novel_words', 'body_setup', 'setup_words', 'novel_row', 'told', 'chosen_rows', 'novel_table',
+           'scores_table', 'class_row', 'classes_table', 'ceiling_row', 'ceiling_table', 'plot_novel', 'draw_level',
+           'resvit_novel']
 
 # %% ../nbs/58_novel_runs.ipynb #343c695e
 import hashlib, importlib.metadata, json
@@ -36,7 +37,7 @@ from .protocol import EXPERIMENTS, fill_in, results_folder
 from .statistics import (
     COLOURS, STYLE, Estimate, Sample, arcsine, difference, from_arcsine, in_points, moderate)
 from .verdicts import judge_direction
-from .report import Sentences, Table, capital, listed, network, stamp
+from .report import Sentences, Table, capital, listed, marked, network, stamp
 
 # %% ../nbs/58_novel_runs.ipynb #42e33adb
 def chance_maps(rng) -> np.ndarray:    # (3, 6)
@@ -449,6 +450,11 @@ def novel_row(body:NovelBody, level:str, network:str, score:str) -> list:
     shares = [f'{ours[k].mean():.3f}' for k in ('seen','unseen','closed')]
     return [body.label, level, network, score, *words, *shares, str(len(ours))]
 
+def told(caption:str, bodies:list) -> str:
+    "A caption that says so where no body is of the reproduction"
+    titles = [b.title for b in bodies if b.made]
+    return caption if 'paper' in titles else marked(caption, titles[0])
+
 def chosen_rows(bodies:list, row) -> list:
     "`row(body, level, network, score)` for every network with the score to go by"
     return [row(b, level, network, score) for b in bodies if b.made
@@ -462,7 +468,7 @@ def novel_table(bodies:list) -> Table|Sentences:
     caption = ('The score and the threshold are those that do best on classes that are neither trained on nor tested. '
                'AUROC and FPR95 with 95% intervals over runs, each with its own seed and classes held out; seen and '
                'unseen are accuracies.')
-    return Table(pd.DataFrame(rows, columns=columns), caption, 'llllrrrrrr')
+    return Table(pd.DataFrame(rows, columns=columns), told(caption, bodies), 'llllrrrrrr')
 
 # %% ../nbs/58_novel_runs.ipynb #7a63103d
 def scores_table(bodies:list) -> Table|None:
@@ -475,7 +481,8 @@ def scores_table(bodies:list) -> Table|None:
             rows.append([b.label, level, network, *(share_words(samples[level,network,s]) for s in SCORES)])
     if not rows: return None
     frame = pd.DataFrame(rows, columns=['data','level','network',*SCORES])
-    return Table(frame, 'AUROC of every score, with 95% intervals over runs.', 'lll'+'r'*len(SCORES))
+    caption = told('AUROC of every score, with 95% intervals over runs.', bodies)
+    return Table(frame, caption, 'lll'+'r'*len(SCORES))
 
 # %% ../nbs/58_novel_runs.ipynb #c5ecc821
 def class_row(body:NovelBody, level:str, network:str, score:str) -> list:
@@ -494,7 +501,7 @@ def classes_table(bodies:list) -> Table|None:
     columns = ['data','level','network','between runs','by the classes alone','classes from, to','classes']
     caption = ('Points of AUROC by which runs differ (standard deviation), and by which they would if only the choice '
                'of novel classes differed; the AUROC of the class that is found worst, and best.')
-    return Table(pd.DataFrame(rows, columns=columns), caption, 'lllrrrr') if rows else None
+    return Table(pd.DataFrame(rows, columns=columns), told(caption, bodies), 'lllrrrr') if rows else None
 
 # %% ../nbs/58_novel_runs.ipynb #0ffff64f
 def ceiling_row(body:NovelBody, level:str, network:str, score:str) -> list:
@@ -510,7 +517,7 @@ def ceiling_table(bodies:list) -> Table|None:
     columns = ['data','level','network','novel images q','accuracy a on known ones','(1-q)a','never says novel',
                'may say novel']
     caption = 'Accuracy on all test images, known and novel ones: the ceiling that is computed, and what was measured.'
-    return Table(pd.DataFrame(rows, columns=columns), caption, 'lllrrrrr') if rows else None
+    return Table(pd.DataFrame(rows, columns=columns), told(caption, bodies), 'lllrrrrr') if rows else None
 
 # %% ../nbs/58_novel_runs.ipynb #de4b437a
 @plt.rc_context(STYLE)

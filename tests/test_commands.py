@@ -6,6 +6,7 @@ import pytest
 from conftest import ROOT, run
 from resvit_nb.config import run_id
 from resvit_nb.records import read_record
+from resvit_nb.novel_runs import novel_configs
 from resvit_nb.protocol import EXPERIMENTS, make_plan
 
 BAD = [
@@ -48,7 +49,9 @@ def test_reproduce_trains_every_run_once(smoke):
     folder, printed = smoke
     plans = [make_plan(e, 'smoke') for e in EXPERIMENTS]
     wanted = {run_id(c) for p in plans for c in [*p.before, *p.configs]}
-    assert {p.stem for p in (folder/'results').glob('*.json')} == wanted
+    novel = {run_id(c) for configs in novel_configs('smoke').values() for c in configs}    # of a page of its own
+    assert {p.stem for p in (folder/'results').glob('*.json')} == wanted | novel
+    assert {p.stem for p in (folder/'results/novelty').glob('*.json')} == novel
     stamps = {p: p.stat().st_mtime_ns for p in (folder/'results').iterdir()}
     again = run('resvit_reproduce', '--profile', 'smoke', '--only', 'dropout', '--out', folder/'again', '--results', folder/'results', RESVIT_CACHE=str(folder/'cache'))
     assert again.returncode == 0 and f'run {len(wanted)-1}/{len(wanted)-1}' in printed and 'run 1/' not in again.stdout
@@ -87,7 +90,7 @@ def test_site_has_no_broken_link_and_no_path_of_this_machine(smoke):
     assert broken == []
     assert [p.name for p in pages if str(ROOT) in p.read_text('utf-8')] == []
     typed = {p.name: p.read_text('utf-8').count(str(smoke[0])) for p in pages if str(smoke[0]) in p.read_text('utf-8')}
-    assert typed == {f'{name}.html': 1 for name in (*EXPERIMENTS, 'hierarchy', 'claims', 'variance', 'runs')}  # --results, as typed
+    assert typed == {f'{name}.html': 1 for name in (*EXPERIMENTS, 'hierarchy', 'claims', 'variance', 'novel')}  # --results, as typed
 
 def test_a_table_row_leads_to_its_run_and_that_to_its_record(smoke):
     site = smoke[0]/'out/site'
