@@ -9,17 +9,18 @@ __all__ = ['KERAS_LEAST', 'READINGS', 'SCORES', 'MEAN', 'STD', 'KERAS_MEANS', 'I
            'network_pairs', 'through_parents', 'scores_of', 'stored_points', 'normalise', 'resized', 'through',
            'batch_norms', 'in_training_mode', 'never_updated', 'statistics_of', 'logits_with', 'with_novel', 'held_out',
            'known_parts', 'pixels_of', 'short_network', 'printed_scores', 'fault_scores', 'short_runs', 'novel_scores',
-           'without_superclasses', 'mostly_novel', 'swap_scores', 'write_short_runs', 'read_short_runs', 'paper_pairs',
-           'Suspect', 'apart', 'losses_reached', 'judge', 'distance', 'reached', 'reached_whole', 'one_class_points',
-           'with_novel_images', 'unseen_ratio', 'reported_shares', 'fault_points', 'suspects_of', 'suspects_in_twos',
-           'range_words', 'excluded_by', 'reaching', 'suspects_table', 'nearest_first', 'nearest', 'forensic_sentence',
-           'how_alike', 'agreement', 'middle', 'draw_suspect', 'plot_plane', 'named', 'accuracy_words', 'out_of_reach',
-           'what_remains', 'excluded_words', 'remaining_words', 'shown', 'swap_words', 'alike_words', 'kept_table',
-           'sources_table', 'Finding', 'class_numbers', 'check_losses', 'class_shares', 'beyond', 'better',
-           'check_commonest', 'orders_of', 'best_reading', 'check_order', 'check_off_by_one', 'relabelled',
-           'check_relabelling', 'check_link', 'in_batches', 'check_step', 'uneven', 'check_along', 'check_one_class',
-           'check_sides', 'check_loss', 'Diagnosis', 'diagnose', 'collapsed', 'novel_classes', 'shuffled_inside',
-           'late_shuffle', 'found_in', 'percent', 'planted_table', 'healthy_predictions', 'false_alarms']
+           'without_superclasses', 'mostly_novel', 'swap_scores', 'write_short_runs', 'read_short_runs',
+           'closed_records', 'paper_pairs', 'Suspect', 'apart', 'losses_reached', 'judge', 'distance', 'reached',
+           'reached_whole', 'one_class_points', 'with_novel_images', 'unseen_ratio', 'reported_shares', 'fault_points',
+           'suspects_of', 'suspects_in_twos', 'range_words', 'excluded_by', 'reaching', 'suspects_table',
+           'nearest_first', 'nearest', 'forensic_sentence', 'how_alike', 'agreement', 'middle', 'draw_suspect',
+           'plot_plane', 'named', 'accuracy_words', 'out_of_reach', 'what_remains', 'excluded_words', 'remaining_words',
+           'shown', 'swap_words', 'alike_words', 'kept_table', 'sources_table', 'Finding', 'class_numbers',
+           'check_losses', 'class_shares', 'beyond', 'better', 'check_commonest', 'orders_of', 'best_reading',
+           'check_order', 'check_off_by_one', 'relabelled', 'check_relabelling', 'check_link', 'in_batches',
+           'check_step', 'uneven', 'check_along', 'check_one_class', 'check_sides', 'check_loss', 'Diagnosis',
+           'diagnose', 'collapsed', 'novel_classes', 'shuffled_inside', 'late_shuffle', 'found_in', 'percent',
+           'planted_table', 'healthy_predictions', 'false_alarms']
 
 # %% ../nbs/56_forensics.ipynb #2f27702a
 import json, math, time
@@ -35,6 +36,7 @@ from .sources import bird_dog_reptile, cifar100
 from .batches import image_loaders, imagenet_stats
 from .models import create_model
 from .learner import image_learner
+from .records import read_all
 from .runs import cpu_threads
 from .paper import PAPER, SWAP
 from .statistics import COLOURS, STYLE, arcsine
@@ -377,6 +379,10 @@ def read_short_runs(results:str|Path) -> dict:
     except FileNotFoundError: why = 'not there'
     except ValueError: why = 'damaged'
     raise InputError(f'{path}: {why}: expected it as `write_short_runs` writes it')
+
+def closed_records(results:str|Path) -> list:
+    "The `Record`s whose test has classes of the training only"
+    return [r for r in read_all(results)[0] if not r.config.split.startswith('novel')]
 
 # %% ../nbs/56_forensics.ipynb #c63d7c08
 def paper_pairs() -> pd.DataFrame:

@@ -90,7 +90,7 @@ def test_site_has_no_broken_link_and_no_path_of_this_machine(smoke):
     assert broken == []
     assert [p.name for p in pages if str(ROOT) in p.read_text('utf-8')] == []
     typed = {p.name: p.read_text('utf-8').count(str(smoke[0])) for p in pages if str(smoke[0]) in p.read_text('utf-8')}
-    assert typed == {f'{name}.html': 1 for name in (*EXPERIMENTS, 'hierarchy', 'claims', 'variance', 'novel')}  # --results, as typed
+    assert typed == {f'{name}.html': 1 for name in (*EXPERIMENTS, 'hierarchy', 'claims', 'variance', 'runs', 'novel')}  # --results, as typed
 
 def test_a_table_row_leads_to_its_run_and_that_to_its_record(smoke):
     site = smoke[0]/'out/site'

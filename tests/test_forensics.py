@@ -177,8 +177,7 @@ def test_mixed_batches_are_mixed_although_the_images_come_in_order():
 
 @pytest.fixture(scope='module')
 def everything():
-    from resvit_nb.records import read_all
-    records, short = read_all(ROOT/'results')[0], fx.read_short_runs(ROOT/'results')
+    records, short = fx.closed_records(ROOT/'results'), fx.read_short_runs(ROOT/'results')
     return records, short, fx.suspects_of(records, short, 'bird_dog_reptile'), fx.suspects_in_twos(records, short, 'bird_dog_reptile')
 
 def test_suspects_are_all_there_once_and_documented(everything):
