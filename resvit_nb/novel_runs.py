@@ -450,6 +450,7 @@ def novel_row(body:NovelBody, level:str, network:str, score:str) -> list:
     shares = [f'{ours[k].mean():.3f}' for k in ('seen','unseen','closed')]
     return [body.label, level, network, score, *words, *shares, str(len(ours))]
 
+# %% ../nbs/58_novel_runs.ipynb #ce918b54
 def told(caption:str, bodies:list) -> str:
     "A caption that says so where no body is of the reproduction"
     titles = [b.title for b in bodies if b.made]
@@ -460,6 +461,7 @@ def chosen_rows(bodies:list, row) -> list:
     return [row(b, level, network, score) for b in bodies if b.made
             for (level,network),score in sorted(chosen_scores(b.frame).items())]
 
+# %% ../nbs/58_novel_runs.ipynb #bd66298d
 def novel_table(bodies:list) -> Table|Sentences:
     "Each network with the score to go by: what it finds, and what that costs"
     rows = chosen_rows(bodies, novel_row)
