@@ -12,7 +12,7 @@ from resvit_nb.protocol import EXPERIMENTS, make_plan
 BAD = [
     ('resvit_reproduce', ('--profile', 'big'), "profile 'big': expected one of smoke, quick, paper"),
     ('resvit_reproduce', ('--profile', 'paper', '--data_dir', 'nowhere'), 'data_dir nowhere: folder or archive missing'),
-    ('resvit_reproduce', ('--only', 'cats'), "only 'cats': expected one of transfer, augmentation, dropout, vit, curves, hierarchy, claims, variance, runs"),
+    ('resvit_reproduce', ('--only', 'cats'), "only 'cats': expected one of transfer, augmentation, dropout, vit, curves, hierarchy, claims, variance, runs, novel"),
     ('resvit_reproduce', ('--seeds', 'two'), "argument --seeds: invalid int value: 'two'"),
     ('resvit_train', ('--drop', '1'), 'drop 1.0: expected a rate of at least 0 and below 1'),
     ('resvit_train', ('--dropout', '0.5'), 'unrecognized arguments: --dropout 0.5'),
