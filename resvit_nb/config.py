@@ -152,7 +152,7 @@ PROFILES = dict(
     smoke=Profile(tiny, dict(dim=48, depth=2, heads=3), dict(superclass=1, subclass=1, curves=6), 1, 24,
         replace(tiny, family=1, epochs=1, **pretraining),
         'a test of the machinery on generated images; its numbers mean nothing'),
-    quick=Profile(narrow, dict(dim=96, depth=2, heads=3), dict(superclass=3, subclass=5, curves=6), 1, 40,
+    quick=Profile(narrow, dict(dim=96, depth=2, heads=3), dict(superclass=3, subclass=5, curves=5), 1, 40,
         replace(narrow, family=1, epochs=5, **pretraining),
         'a first look on generated images with narrow networks; not the reproduction',
         LEFT_OUT),

@@ -151,9 +151,8 @@ def train_missing(
     dirs = folders(plans[0], data_dir, pretrain_dir)
     missing = [c for c in configs if not stored(c, results)]
     possible = [c for c in missing if can_train_with(c, before, results, dirs)]
-    begun = [c for c in possible if c.weights in map(run_id, before)]    # these wait for the pre-training
-    if begun: run_all([*before, *(c for c in possible if c not in begun)], results, dirs, n_jobs, before, cluster)
-    run_all(possible, results, dirs, n_jobs, cluster=cluster)
+    begun = [b for b in before if any(c.weights==run_id(b) for c in possible)]
+    run_all([*begun, *possible], results, dirs, n_jobs, begun, cluster)
     left = len(missing)-len(possible)
     if left:
         print(f'{left} of {len(configs)} runs have no record in {results} and no images to train on: give data_dir '

@@ -13,7 +13,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from joblib.externals.loky import get_reusable_executor
 from .core import InputError
-from .config import RunConfig, brief
+from .config import RunConfig, brief, run_id
 from .records import Record, stored
 from .runs import count_multiply_adds, run
 
@@ -124,17 +124,20 @@ def report(record:Record, which:str, left:float):
     print(f'run {which} ({brief(record.config)}): {scores}; about {left:.0f} s left', flush=True)
 
 def train_all(missing:list, results, data_dir, n_jobs:int, keep:list, cluster:str) -> dict:
-    "Train several runs, those of `keep` first and then the longest; configuration -> record"
-    ahead, made = sorted(missing, key=lambda c: (c in keep, cost(c)), reverse=True), {}
+    "Train several runs, first those that others begin with, then the longest; configuration -> record"
+    names = {run_id(c) for c in missing}
+    ahead, made = sorted(missing, key=lambda c: (c.weights not in names, c in keep, cost(c)), reverse=True), {}
     jobs = min(n_jobs or default_jobs(), len(missing))
     with workers(jobs, cluster) as parallel:
         if cluster: jobs = joblib.effective_n_jobs(-1)
-        tasks = (joblib.delayed(run)(c, results, data_dir, brief(c), c in keep) for c in list(ahead))
-        with held(): records = parallel(tasks)
-        for i, record in enumerate(records, 1):
-            made[record.config] = record
-            ahead.remove(record.config)
-            report(record, f'{i}/{len(missing)}', time_left(list(made.values()), ahead, jobs))
+        for part in ([c for c in ahead if c.weights not in names], [c for c in ahead if c.weights in names]):
+            tasks = (joblib.delayed(run)(c, results, data_dir, brief(c), c in keep) for c in part)
+            with held(): records = parallel(tasks)
+            for record in records:
+                made[record.config] = record
+                ahead.remove(record.config)
+                left = time_left(list(made.values()), ahead, jobs)
+                report(record, f'{len(made)}/{len(missing)}', left)
     return made
 
 # %% ../nbs/43_workers.ipynb #1d8b6b55

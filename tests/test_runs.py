@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np, pytest, torch
-from resvit_nb import protocol, runs, workers
+from resvit_nb import runs, workers
 from resvit_nb.core import InputError
 from resvit_nb.models import save_weights
 from resvit_nb.config import RunConfig, find_profile, run_id
@@ -137,13 +137,13 @@ def test_time_left_counts_half_of_what_is_under_way():
     assert workers.time_left(ended, ahead, 2) == pytest.approx((120-30)/2)    # the first of them is half done
     assert workers.time_left(ended, ahead[:1], 2) == pytest.approx(30) and workers.time_left(ended, [], 2) == 0
 
-def test_runs_that_need_no_pretraining_are_trained_beside_it(results, monkeypatch):
-    asked = []
-    monkeypatch.setattr(protocol, 'run_all', lambda configs, *a, **k: asked.append(configs))
-    plan = protocol.make_plan('transfer', 'smoke')
-    protocol.train_missing([plan], results)
-    begun = [c for c in plan.configs if c.weights != 'none']
-    assert set(asked[0]) == {*plan.before, *plan.configs} - set(begun) and set(begun) <= set(asked[1])
+def test_what_others_begin_with_is_trained_first_and_they_last(results, monkeypatch):
+    order, once = [], workers.run
+    monkeypatch.setattr(workers, 'run', lambda config, *a: (order.append(config), once(config, *a))[1])
+    before = find_profile('smoke').pretraining
+    begins, alone = replace(SMALL, weights=run_id(before), epochs=3), replace(SMALL, epochs=2)
+    records = workers.run_all([begins, alone, before], results, n_jobs=1, keep=[before])
+    assert order == [before, alone, begins] and [r.config for r in records] == [begins, alone, before]
 
 # ---- other threads
 def test_what_other_threads_draw_from_pythons_generator_changes_no_bit(results, monkeypatch):
