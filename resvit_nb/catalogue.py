@@ -123,11 +123,11 @@ FIND = """
   const box = document.currentScript.parentElement, runs = [...box.querySelector('table').tBodies];
   const find = box.querySelector('input'), said = box.querySelector('output');
   const words = new Map(runs.map(r => [r, (r.rows[0].textContent + ' ' + r.id).toLowerCase()]));
-  const open = (run, yes) => {
+  const flip = (run, yes) => {
     run.rows[1].hidden = !yes;
     run.querySelector('button').setAttribute('aria-expanded', yes);
   };
-  runs.forEach(run => { open(run, false); run.querySelector('button').onclick = () => open(run, run.rows[1].hidden); });
+  runs.forEach(run => { flip(run, false); run.querySelector('button').onclick = () => flip(run, run.rows[1].hidden); });
   const show = () => {
     const wanted = find.value.toLowerCase().split(/\\s+/);
     runs.forEach(run => { run.hidden = !wanted.every(w => words.get(run).includes(w)); });
@@ -137,7 +137,7 @@ FIND = """
     const run = runs.find(r => r.id === decodeURIComponent(location.hash.slice(1)));
     if (!run) return;
     runs.forEach(r => r.classList.toggle('rv-chosen', r.dataset.alike === run.dataset.alike));
-    find.value = ''; show(); open(run, true); run.scrollIntoView({behavior: 'instant'});
+    find.value = ''; show(); flip(run, true); run.scrollIntoView({behavior: 'instant'});
   };
   find.oninput = show; window.addEventListener('hashchange', lead);
   show(); lead();

@@ -111,13 +111,14 @@ def absolute(data_dir):
     if isinstance(data_dir, dict): return {name: absolute(path) for name, path in data_dir.items()}
     return data_dir and str(Path(data_dir).absolute())
 
-# %% ../nbs/43_workers.ipynb #8e3ca788
+# %% ../nbs/43_workers.ipynb #064305d0
 def time_left(records:list, ahead:list, jobs:int) -> float:
     "Seconds for the runs `ahead`, `jobs` at a time, if a unit of cost takes as long as it took the `records`"
     pace = sum(r.seconds for r in records)/sum(cost(r.config) for r in records)
     left = sum(map(cost, ahead)) - sum(map(cost, ahead[:jobs-1]))/2    # one begins now, the others are under way
     return pace*left/min(jobs, max(len(ahead), 1))
 
+# %% ../nbs/43_workers.ipynb #8e3ca788
 def report(record:Record, which:str, left:float):
     "A line of progress"
     scores = f"accuracy {record.test['accuracy']:.3f}, loss {record.test['loss']:.3f}, {record.seconds:.0f} s"

@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent.parent
 def run(command, *options, cwd=ROOT, **env):
     "One of the console scripts as a process"
     env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'} | env
-    return subprocess.run([Path(sys.executable).with_name(command), *map(str, options)], cwd=cwd, env=env, capture_output=True, text=True)
+    return subprocess.run([Path(sys.executable).with_name(command), *map(str, options)], cwd=cwd, env=env, capture_output=True, encoding='utf-8')
 
 @pytest.fixture(scope='session')
 def smoke(tmp_path_factory):

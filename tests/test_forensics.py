@@ -123,7 +123,7 @@ def test_short_runs_are_whole_and_sensible():
 
 def test_missing_or_damaged_short_runs_are_one_line(tmp_path):
     with pytest.raises(InputError, match='not there'): fx.read_short_runs(tmp_path)
-    (tmp_path/fx.FORENSICS).write_text('{')
+    (tmp_path/fx.FORENSICS).write_text('{', 'utf-8')
     with pytest.raises(InputError, match='damaged'): fx.read_short_runs(tmp_path)
 
 def test_the_distance_knows_near_from_far():

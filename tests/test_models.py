@@ -344,7 +344,7 @@ def test_folders_that_are_none(tmp_path):
     assert refused(load_model, tmp_path).endswith('no model folder: expected config.json and model.safetensors in it')
     assert refused(load_model, tmp_path/'nowhere').startswith(f'{tmp_path}/nowhere: no model folder')
     for text in (b'{"form', b'\xff\xfe', b'', b'[1]', b'['*10**5): (place/'config.json').write_bytes(text); assert 'config.json' in refused(load_model, place)
-    (place/'config.json').write_text('{"model_type": "bert"}')
+    (place/'config.json').write_text('{"model_type": "bert"}', 'utf-8')
     assert 'not written by resvit_nb' in refused(load_model, place)
     net.save_pretrained(tmp_path/'plain')
     assert 'not written by resvit_nb' in refused(load_model, tmp_path/'plain')
@@ -380,7 +380,7 @@ def test_a_model_folder_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         m.setattr(type(net), '_save_pretrained', full)
         assert refused(save_model, net, INFO, place) == f'{place}: cannot be written (No space left on device)'
     assert {p.name: p.read_bytes() for p in place.iterdir()} == before and [p.name for p in tmp_path.iterdir()] == ['model']
-    (tmp_path/'mine').mkdir(); (tmp_path/'mine'/'letter.txt').write_text('dear')
+    (tmp_path/'mine').mkdir(); (tmp_path/'mine'/'letter.txt').write_text('dear', 'utf-8')
     assert refused(save_model, net, INFO, tmp_path/'mine').endswith('there already, and no model folder: expected a new name')
     assert (tmp_path/'mine'/'letter.txt').read_text('utf-8') == 'dear'
     save_model(narrow(num_classes=2, width=16), INFO, place)

@@ -248,7 +248,7 @@ def test_other_weights_are_refused(store, tmp_path, monkeypatch):
 
 DAMAGE = {
     'seed': (lambda p: p.write_text(p.read_text('utf-8').replace('"seed": 0', '"seed": 5')), 'edited since it was written'),
-    'no JSON': (lambda p: p.write_text('{'), 'JSONDecodeError'),
+    'no JSON': (lambda p: p.write_text('{', 'utf-8'), 'JSONDecodeError'),
     'arrays': (lambda p: p.with_suffix('.npz').write_bytes(b'PK'), 'is not the file that was written'),
     'no arrays': (lambda p: p.with_suffix('.npz').unlink(), 'FileNotFoundError'),
     'another name': (lambda p: None, 'its configuration belongs to'),

@@ -114,9 +114,9 @@ def test_without_a_note_the_classes_come_from_the_images(made, tmp_path, note):
     good = file.read_text('utf-8')
     try:
         if note is None: file.unlink()
-        else: file.write_text(note)
+        else: file.write_text(note, 'utf-8')
         assert load_model(keep_model(records['subclass'], tmp_path)).info.parent == data.parent.tolist()
-    finally: file.write_text(good)
+    finally: file.write_text(good, 'utf-8')
 
 
 LOGITS = torch.randn(200, 5, generator=torch.Generator().manual_seed(1))*3
@@ -173,7 +173,7 @@ def test_every_kind_of_input_gives_the_same_rows(tmp_path, pictures, capsys):
     archive = {name.removeprefix('./'): numbers for name, *numbers in rows(command(capsys, model, tmp_path/'all.tar')[0])[1:]}
     assert archive == answer
     order = ['3.png', 'deep/a.jpg', 'B.PNG', '0.png', '3.png']
-    (pictures/'list.csv').write_text('label,image\n'+''.join(f'?,{n}\n' for n in order))
+    (pictures/'list.csv').write_text('label,image\n'+''.join(f'?,{n}\n' for n in order), 'utf-8')
     assert rows(command(capsys, model, pictures/'list.csv')[0])[1:] == [[n, *answer[n]] for n in order]
     shutil.move(pictures/'list.csv', tmp_path/'list.csv')
     assert rows(command(capsys, model, tmp_path/'list.csv', '--images_dir', pictures)[0])[1:] == [[n, *answer[n]] for n in order]
@@ -230,8 +230,8 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path, pictures, capsys, mo
     for name in ('model', 'model2', 'strange'): random_model(tmp_path/name)
     random_model(tmp_path/'other', 'superclass', parent=(0, 1, 1, 0, 0))
     set_novelty(tmp_path/'strange', 0, 'luck')
-    (tmp_path/'empty').mkdir(); (tmp_path/'spoilt').mkdir(); (tmp_path/'spoilt/config.json').write_text('{')
-    (tmp_path/'out.csv').write_text('file\n1.png\n'); (tmp_path/'leave.csv').write_text('image\n../x.png\n'); (tmp_path/'gone.csv').write_text('image\npictures/1.png\n77.png\n')
+    (tmp_path/'empty').mkdir(); (tmp_path/'spoilt').mkdir(); (tmp_path/'spoilt/config.json').write_text('{', 'utf-8')
+    (tmp_path/'out.csv').write_text('file\n1.png\n', 'utf-8'); (tmp_path/'leave.csv').write_text('image\n../x.png\n', 'utf-8'); (tmp_path/'gone.csv').write_text('image\npictures/1.png\n77.png\n', 'utf-8')
     (tmp_path/'torn.tar').write_bytes(b'x'*600)
     before = sorted(tmp_path.rglob('*'))
     out, said = command(capsys, *options, *(() if '--out' in options else ('--out', 'a.csv')))
@@ -240,7 +240,7 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path, pictures, capsys, mo
 
 def test_a_table_is_written_whole_or_not_at_all(tmp_path, pictures, capsys, monkeypatch):
     model, out = random_model(tmp_path/'model'), tmp_path/'a.csv'
-    out.write_text('old')
+    out.write_text('old', 'utf-8')
     def full(*args): raise OSError(28, 'No space left on device')
     with monkeypatch.context() as m:
         m.setattr('os.fsync', full)
@@ -266,20 +266,20 @@ def test_a_course_folder_has_its_own_numbers(tmp_path, pictures, capsys):
     plain = rows(command(capsys, model, pictures)[0])[1:]
     shutil.copytree(pictures, course/'test_images')
     tables = dict(superclass=[(4, 'right'), (9, 'novel'), (2, 'left')], subclass=[(0, 'e'), (50, '"b, b"'), (3, 'c'), (7, '"d ""d"""'), (1, 'a'), (87, 'novel')])
-    for t, own in tables.items(): (course/f'{t}_mapping.csv').write_text('index,class\n'+''.join(f'{i},{c}\n' for i, c in own))
+    for t, own in tables.items(): (course/f'{t}_mapping.csv').write_text('index,class\n'+''.join(f'{i},{c}\n' for i, c in own), 'utf-8')
     assert [r[1:] for r in rows(command(capsys, model, course)[0])[1:]] == [[['2', '4'][int(s)], '87'] for _, s, _ in plain]
     set_novelty(model, 0, 'maximum softmax')     # none is
     known = rows(command(capsys, model, pictures)[0])[1:]
     assert [r[1:] for r in rows(command(capsys, model, course)[0])[1:]] == [[['2', '4'][int(s)], ['1', '50', '3', '7', '0'][int(c)]] for _, s, c in known]
     assert rows(command(capsys, model, pictures, '--mapping', course)[0]) == rows(command(capsys, model, course)[0])
-    (course/'subclass_mapping.csv').write_text('index,class\n0,a\n')
+    (course/'subclass_mapping.csv').write_text('index,class\n0,a\n', 'utf-8')
     assert 'subclass_mapping.csv: class \'b, b\' missing: expected every class of the model' in command(capsys, model, course)[1]
 
 
 # ---- commands and names, from outside
 
 def process(code):
-    return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
+    return subprocess.run([sys.executable, '-c', code], capture_output=True, encoding='utf-8', cwd=ROOT)
 
 def as_script(name, *options):
     return process(f"import sys; sys.argv = {[name, *options]!r}; from resvit_nb.commands import main; main(); print('torch' in sys.modules)")
@@ -339,7 +339,7 @@ def test_the_example_of_a_new_setting_is_what_it_takes(made, tmp_path):
             old, new = (''.join(l[1:] for l in block.splitlines(True) if l[0] == sign) for sign in '-+')
             assert file.read_text('utf-8').count(old) == 1, old
             file.write_text(file.read_text('utf-8').replace(old, new))
-    done = subprocess.run([sys.executable, '-c', TRY], capture_output=True, text=True, cwd=tmp_path, env=os.environ | {'PYTHONPATH': str(tmp_path)})
+    done = subprocess.run([sys.executable, '-c', TRY], capture_output=True, encoding='utf-8', cwd=tmp_path, env=os.environ | {'PYTHONPATH': str(tmp_path)})
     where, name, plain, smooth, words = done.stdout.splitlines()[-1].split('|')
     assert where.startswith(str(tmp_path)) and name == run_id(replace(SMALL, split='3:1:6'))
     assert plain != smooth and 'smoothing 0.5' in words and done.stderr.endswith('smoothing 1.0: expected a rate of at least 0 and below 1\n')
