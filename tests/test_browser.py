@@ -144,7 +144,7 @@ def test_links_and_anchors_lead_somewhere(seen, site, address):
 
 def outside(path, to):
     "Links to files of the published repository that are not in this one"
-    file = re.match(r'https://(?:github\.com/[\w-]+/[\w-]+|colab\.research\.google\.com/github/[\w-]+/[\w-]+)/blob/main/(.*)', to)
+    file = re.match(r'https://(?:github\.com/resvit-nb/resvit_nb|colab\.research\.google\.com/github/resvit-nb/resvit_nb)/blob/main/(.*)', to)
     return [f'{path}: {to}'] if file and not (ROOT/unquote(file[1])).is_file() or to.startswith('file:') else []
 
 @pytest.fixture
