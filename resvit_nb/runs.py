@@ -247,7 +247,7 @@ def clear_up(record:Record, results:str|Path) -> Record:
     if (place/'checkpoints').exists():
         with suppress(Timeout), FileLock(place/'lock', timeout=0):
             shutil.rmtree(place/'checkpoints', ignore_errors=True)
-    for folder in (results, cache_folder()/'images', cache_folder()/'weights'):
+    for folder in (results, *(cache_folder()/name for name in ('images', 'weights', 'hashes'))):
         for p in leftovers(folder): remove(p)
     return record
 
