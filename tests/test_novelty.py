@@ -10,6 +10,7 @@ from torch import nn
 from resvit_nb.core import InputError
 from resvit_nb.images import NOVEL, SPLITS, as_trained, find_split, held_out, hierarchical_images, novel_split
 from resvit_nb.scores import NEVER, score_images, summarise
+from conftest import ROOT
 from resvit_nb.novelty import (
     FEATURE_SCORES, LOGIT_SCORES, SCORES, Outputs, choose_threshold, decide, fit_scores, logit_score, novel_by_logits,
     novelty_entry, same_share, seen_unseen, separation)
@@ -315,3 +316,8 @@ def test_the_course_and_cifar100():
     parts = find_split('paper-sizes-unique-novel:20')(twin, 0)
     base = find_split('paper-sizes-unique')(twin, 0)
     assert len(np.unique(twin.subclass[parts['train']])) == 60 and set(parts['test']) < set(base['test'])
+
+def test_the_published_first_look_is_on_the_page():
+    "Records that no configuration of ours names would be published and never shown"
+    *_, first = gather_novel(results=ROOT/'results')
+    assert first.made == first.planned == len(list((ROOT/'results/novelty').glob('*.json')))
