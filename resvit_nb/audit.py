@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
-from .core import InputError, cache_folder, check_one_of, console_script, write_atomically
+from .core import InputError, cache_folder, check_one_of, console_script, digest, write_atomically
 from .images import HierarchicalImages, find_split
 from .sources import SOURCES
-from .records import Record, digest, leftovers, list_records, passed_over, read_all, read_record, remove
+from .records import Record, leftovers, list_records, passed_over, read_all, read_record, remove
 from .runs import (
     RESULTS, can_train, check_writable, folder_of, images_of, keep_model, run_folder, train, weights_file)
 

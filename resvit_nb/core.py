@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['InputError', 'check_one_of', 'interrupt', 'out_of_memory', 'print_anything', 'console_script', 'write_atomically',
-           'cache_folder', 'proxy_in_use']
+           'cache_folder', 'digest', 'in_brief', 'proxy_in_use']
 
 # %% ../nbs/00_core.ipynb #50984a69
-import os, signal, sys, warnings
+import hashlib, os, signal, sys, warnings
 from pathlib import Path
 import torch
 from fastcore.script import anno_parser
@@ -87,6 +87,15 @@ def cache_folder() -> Path:
     try: return Path(os.environ.get('RESVIT_CACHE') or xdg_cache_home()/'resvit_nb')
     except RuntimeError: raise InputError('no home folder to keep images and weights in: expected the environment '
                                           'variable RESVIT_CACHE to name a folder for them') from None
+
+# %% ../nbs/00_core.ipynb #26d205ba
+def digest(path) -> str:
+    "sha256 of a file, 64 hexadecimal digits"
+    with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
+
+def in_brief(e:Exception) -> str:
+    "Kind and message of an exception, in one line"
+    return f"{type(e).__name__}: {' '.join(str(e).split())[:200]}"
 
 # %% ../nbs/00_core.ipynb #5a5cb2c7
 def proxy_in_use() -> str:

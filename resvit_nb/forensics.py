@@ -8,8 +8,8 @@ __all__ = ['KERAS_LEAST', 'READINGS', 'SCORES', 'MEAN', 'STD', 'KERAS_MEANS', 'I
            'LOWEST', 'SETTLE', 'SOURCES_OF', 'SURE', 'FEWEST', 'MOST', 'ONE_CLASS', 'PLANTED', 'string_order', 'read',
            'network_pairs', 'through_parents', 'scores_of', 'stored_points', 'normalise', 'resized', 'through',
            'batch_norms', 'in_training_mode', 'never_updated', 'statistics_of', 'logits_with', 'with_novel', 'held_out',
-           'known_parts', 'pixels_of', 'short_network', 'printed_scores', 'fault_scores', 'short_runs', 'novel_scores',
-           'without_superclasses', 'mostly_novel', 'swap_scores', 'write_short_runs', 'read_short_runs',
+           'known_parts', 'pixels_of', 'short_network', 'logits_of', 'printed_scores', 'fault_scores', 'short_runs',
+           'novel_scores', 'without_superclasses', 'mostly_novel', 'swap_scores', 'write_short_runs', 'read_short_runs',
            'closed_records', 'paper_pairs', 'Suspect', 'apart', 'losses_reached', 'judge', 'distance', 'reached',
            'reached_whole', 'one_class_points', 'with_novel_images', 'unseen_ratio', 'reported_shares', 'fault_points',
            'suspects_of', 'suspects_in_twos', 'range_words', 'excluded_by', 'reaching', 'suspects_table',
@@ -241,6 +241,11 @@ def short_network(
     return learn.model.eval().to(memory_format=torch.contiguous_format)
 
 # %% ../nbs/56_forensics.ipynb #f568e988
+@torch.no_grad()
+def logits_of(model, pixels:torch.Tensor) -> torch.Tensor:
+    "What a network says of pixels (N, 3, H, W), (N, C)"
+    return torch.cat([model(normalise(p)).float() for p in pixels.split(128)])
+
 def printed_scores(logits:torch.Tensor, labels:torch.Tensor) -> dict:
     "Accuracy and loss as they would be printed; Keras takes no probability below 1e-7"
     own = logits.log_softmax(1).gather(1, labels[:,None])[:,0].clamp(min=np.log(KERAS_LEAST))
@@ -297,9 +302,7 @@ def novel_scores(
     "Scores of images that training never had the like of: a new kind of bird is a bird still, but a novel subclass"
     novel = {p: torch.full((len(x),), classes) for p,x in dict(unseen=unseen, foreign=foreign).items()}
     if target=='superclass': novel['unseen'] = torch.from_numpy(superclass)
-    said = {p: torch.cat([model(normalise(b)) for b in x.split(128)]).detach().float()
-            for p,x in dict(unseen=unseen, foreign=foreign).items()}
-    return {p: printed_scores(said[p], novel[p]) for p in said}
+    return {p: printed_scores(logits_of(model, x), novel[p]) for p,x in dict(unseen=unseen, foreign=foreign).items()}
 
 # %% ../nbs/56_forensics.ipynb #6d3e4111
 FOREIGN = ('food_containers','household_electrical_devices','household_furniture','large_man-made_outdoor_things',
@@ -344,7 +347,7 @@ def swap_scores(data, foreign, q:dict, epochs:dict=SHORT, width:int=16, seed:int
     for t in TARGETS:
         model = short_network(both, t, parts, epochs[t]//2, width, seed)
         labels = torch.from_numpy(both.labels(t)[parts['test']])
-        scores[t] = printed_scores(torch.cat([model(normalise(b)) for b in pixels.split(128)]).detach(), labels)
+        scores[t] = printed_scores(logits_of(model, pixels), labels)
     return scores
 
 # %% ../nbs/56_forensics.ipynb #7e316239
@@ -360,7 +363,7 @@ def write_short_runs(
     images,public = bird_dog_reptile(course, 32),cifar100(twin, 32)
     names = [public.superclasses.index(s) for s in FOREIGN]
     novel = np.random.default_rng(0).permutation(np.flatnonzero(np.isin(public.superclass, names)))[:4000]
-    foreign,q = public.images[np.sort(novel)],{t: float(np.median(other_report_shares(t))) for t in TARGETS}
+    foreign,q = public.images[np.sort(novel)],reported_shares()
     foreign = foreign[np.random.default_rng(1).permutation(len(foreign))]
     smaller = without_superclasses(public, FOREIGN, 200)
     with cpu_threads(1):

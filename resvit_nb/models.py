@@ -7,11 +7,11 @@ __all__ = ['MODELS', 'IMAGENET', 'FORMAT', 'count_multiply_adds', 'buffers_kept'
            'HubResNet', 'HubViT', 'new_model', 'read_weights', 'fit_weights', 'load_weights', 'save_weights',
            'imagenet_file', 'create_model', 'parameter_groups', 'load_adapted', 'timm_entry', 'resvit_resnet50',
            'resvit_vit_tiny', 'resvit_vit_small', 'resvit_vit_base', 'ModelInfo', 'check_classes', 'check_info',
-           'read_config', 'write_config', 'class_of', 'read_info', 'weights_of', 'sha256_of', 'check_whole',
-           'empty_net', 'card_text', 'save_model', 'from_hub', 'load_model', 'set_novelty']
+           'read_config', 'write_config', 'class_of', 'read_info', 'weights_of', 'check_whole', 'empty_net',
+           'card_text', 'save_model', 'from_hub', 'load_model', 'set_novelty']
 
 # %% ../nbs/22_models.ipynb #9d72df9e
-import hashlib, inspect, json, math, os, pickle, re, shutil, tempfile, warnings
+import inspect, json, math, os, pickle, re, shutil, tempfile, warnings
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -28,7 +28,7 @@ from torch import nn, Tensor
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 from . import resnet, vit
-from .core import InputError, proxy_in_use, write_atomically
+from .core import InputError, digest, proxy_in_use, write_atomically
 from .images import check_target
 from .resnet import Bottleneck, ResNet, _check
 from .vit import Block, ViT, resize_pos_embed
@@ -124,7 +124,7 @@ def _save_pretrained(self: HubMixin, folder):
     "Weights, and a configuration that knows their hash."
     file = save_weights(self, Path(folder)/'model.safetensors')
     facts = asdict(self.info) if self.info else {}
-    write_config(folder, self._hub_mixin_config | facts | {'sha256': sha256_of(file)})
+    write_config(folder, self._hub_mixin_config | facts | {'sha256': digest(file)})
 
 @patch
 def generate_model_card(self: HubMixin, *args, **kwargs) -> ModelCard:
@@ -485,15 +485,11 @@ def weights_of(name: str, **options) -> Path:
     if Path(name).is_dir(): return Path(name)/'model.safetensors'
     return Path(hf_hub_download(name, 'model.safetensors', **options))
 
-def sha256_of(file: str|Path) -> str:
-    "Of what is in a file, 64 hexadecimal digits"
-    with open(file, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
-
 # %% ../nbs/22_models.ipynb #86c1c505
 def check_whole(file: str|Path, config: dict) -> str|Path:
     "The file itself; InputError unless it is the one that `config` was written with"
     if not Path(file).is_file(): raise InputError(f'{file}: file missing: expected the weights')
-    wanted, found = config.get('sha256'), sha256_of(file)
+    wanted, found = config.get('sha256'), digest(file)
     if wanted in (None, found): return file
     raise InputError(f'{file}: damaged or changed (sha256 {found[:12]}): expected {str(wanted)[:12]} of config.json')
 

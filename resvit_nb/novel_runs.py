@@ -20,7 +20,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np, pandas as pd, torch
 from safetensors.torch import load_file
-from .core import InputError, console_script, write_atomically
+from .core import InputError, console_script, digest, in_brief, write_atomically
 from .fractals import affine, draw_ink, map_table, paint
 from .images import NOVEL, TARGETS, HierarchicalImages, as_trained, find_split, hierarchical_images
 from .sources import load_data
@@ -30,10 +30,10 @@ from resvit_nb.novelty import (
     SCORES, choose_threshold, decide, fit_scores, logit_score, network_outputs, novelty_entry, same_share, seen_unseen,
     separation)
 from .config import RunConfig, brief, find_profile, run_id
-from .records import Record, digest, facts_digest, read_record, record_path, source_commit, stored, versions
+from .records import Record, facts_digest, read_record, record_path, source_commit, stored, versions
 from .runs import can_train, check_data, cpu_threads, folder_of, images_of, prepare, run, weights_file
 from .workers import run_all
-from .protocol import EXPERIMENTS, fill_in, results_folder, seed_numbers
+from .protocol import EXPERIMENTS, check_given, fill_in, results_folder, seed_numbers
 from .statistics import (
     COLOURS, STYLE, Estimate, Sample, arcsine, difference, from_arcsine, in_points, moderate)
 from .verdicts import judge_direction
@@ -164,9 +164,8 @@ def read_novel(path:str|Path) -> NovelRun:
     "What `write_novel` wrote, checked; `InputError` names a file that is damaged"
     try: return parse_novel(Path(path))
     except Exception as e:
-        why = f"{type(e).__name__}: {' '.join(str(e).split())[:200]}"
         expected = 'expected them as they were written. Move them away to score again'
-        raise InputError(f'scores {path}: {why}; {expected}') from None
+        raise InputError(f'scores {path}: {in_brief(e)}; {expected}') from None
 
 # %% ../nbs/58_novel_runs.ipynb #cb398be9
 def kept_part(o, scores:dict, data:HierarchicalImages, index:np.ndarray) -> dict:
@@ -571,9 +570,7 @@ def resvit_novel(
 ):
     "Train networks without some of the classes, and score how novel those seem to them"
     configs = novel_configs(profile, dataset, seeds)
-    for name,path in (('data_dir',data_dir), ('pretrain_dir',pretrain_dir)):
-        if path is not None and not Path(path).exists(): raise InputError(f'{name} {path}: folder or archive missing')
-    if n_jobs is not None and n_jobs<1: raise InputError(f'n_jobs {n_jobs}: expected at least 1')
+    check_given(n_jobs, data_dir=data_dir, pretrain_dir=pretrain_dir)
     store = results_folder(profile, results)
     left = make_novel(sum(configs.values(), []), store, novel_dirs(profile, dataset, data_dir, pretrain_dir), n_jobs)
     body = read_body(dataset or find_profile(profile).base.data, profile, configs, store)

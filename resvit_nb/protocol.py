@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['EXPERIMENTS', 'WEIGHTS', 'STAGES', 'DECISIVE', 'CURVES', 'FAIRER', 'SWEPT', 'CAMPAIGN', 'PROTOCOL_COMMITS', 'Plan',
-           'at_resolution', 'make_plan', 'seed_numbers', 'fill_in', 'folders', 'can_train_with', 'train_missing',
-           'stored_runs', 'carry_out', 'Step', 'step_runs', 'is_stage2', 'check_protocol', 'check_mixture',
-           'resvit_campaign', 'pretrain', 'project_root', 'results_folder']
+           'at_resolution', 'make_plan', 'seed_numbers', 'fill_in', 'folders', 'check_given', 'can_train_with',
+           'train_missing', 'stored_runs', 'carry_out', 'Step', 'step_runs', 'is_stage2', 'check_protocol',
+           'check_mixture', 'resvit_campaign', 'pretrain', 'project_root', 'results_folder']
 
 # %% ../nbs/51_protocol.ipynb #4bc7e10e
 import os
@@ -129,6 +129,13 @@ def folders(plan:Plan, data_dir=None, pretrain_dir=None) -> dict:
     "Folders by name of the data set: of the experiment's images, and of those of its pre-training"
     named = {plan.profile.pretraining.data: pretrain_dir, plan.profile.base.data: data_dir}
     return {name:str(path) for name,path in named.items() if path is not None and name!='fractals'}
+
+def check_given(n_jobs:int=None, **places):
+    "`InputError` for a folder or archive that was named and is not there, or for no training at a time"
+    for name,path in places.items():
+        if path is not None and not (path and Path(path).exists()):
+            raise InputError(f'{name} {path}: folder or archive missing')
+    if n_jobs is not None and n_jobs<1: raise InputError(f'n_jobs {n_jobs}: expected at least 1')
 
 def can_train_with(config:RunConfig, before:list, results, dirs) -> bool:
     "Whether the images of this run are there, and those of the pre-training that it begins with"

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SCHEMA', 'NAMED_AS_RECORD', 'OUR_OTHERS', 'Record', 'versions', 'source_commit', 'processor', 'hardware',
-           'peak_memory', 'digest', 'facts_digest', 'record_path', 'write_record', 'parse_record', 'check_types',
-           'check_count', 'check_record', 'read_record', 'is_record', 'json_files', 'passed_over', 'read_all', 'stored',
-           'wrapped', 'list_records', 'is_gone', 'leftovers', 'remove']
+           'peak_memory', 'facts_digest', 'record_path', 'write_record', 'parse_record', 'check_types', 'check_count',
+           'check_record', 'read_record', 'is_record', 'json_files', 'passed_over', 'read_all', 'stored', 'wrapped',
+           'list_records', 'is_gone', 'leftovers', 'remove']
 
 # %% ../nbs/41_records.ipynb #097f319b
 import hashlib, importlib.metadata, importlib.util, json, os, platform, re, shutil, subprocess, textwrap
@@ -14,10 +14,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 import numpy as np, psutil, torch
-from .core import InputError, write_atomically
+from .core import InputError, digest, in_brief, write_atomically
 from .scores import summarise
 from .config import RunConfig, brief, run_id
-
 
 # %% ../nbs/41_records.ipynb #1e57d98a
 SCHEMA = 1   # Of the record on disk
@@ -77,10 +76,6 @@ def peak_memory(device:torch.device) -> int:
     "The GPU's peak, or what the process holds now, in MiB"
     n = torch.cuda.max_memory_allocated(device) if device.type=='cuda' else psutil.Process().memory_info().rss
     return n>>20
-
-def digest(path:Path) -> str:
-    "sha256 of a file"
-    with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
 
 # %% ../nbs/41_records.ipynb #e452c274
 def facts_digest(facts:dict) -> str:
@@ -154,9 +149,8 @@ def read_record(path:str|Path) -> Record:
     "A record, checked; `InputError` names one that is damaged"
     try: return parse_record(Path(path))
     except Exception as e:
-        why = f"{type(e).__name__}: {' '.join(str(e).split())[:200]}"
         expected = 'expected a record as it was written. Move it away to train again'
-        raise InputError(f'record {path}: {why}; {expected}') from None
+        raise InputError(f'record {path}: {in_brief(e)}; {expected}') from None
 
 # %% ../nbs/41_records.ipynb #2951e920
 NAMED_AS_RECORD = re.compile(r'\w+-\w+-\w+-[0-9a-f]{10}')

@@ -26,7 +26,7 @@ from .config import find_profile
 from .records import leftovers, remove
 from .runs import announce, images_of
 from .workers import default_jobs
-from .protocol import EXPERIMENTS, make_plan, project_root, results_folder, train_missing
+from .protocol import EXPERIMENTS, check_given, make_plan, project_root, results_folder, train_missing
 from .report import FOREST, forest_svg, gather
 from .pages import link_within, make_offline, rename_pages
 
@@ -182,10 +182,8 @@ def check_request(profile, dataset, data_dir, pretrain_dir, only, known, n_jobs)
                          'data_dir and no pretrain_dir, or profile paper, or with own images dataset image_tree')
     if dataset=='image_tree' and data_dir is None:
         raise InputError('dataset image_tree: expected data_dir, a folder or archive of superclass/subclass/image')
-    for name,path in given.items():
-        if not path or not Path(path).exists(): raise InputError(f'{name} {path}: folder or archive missing')
+    check_given(n_jobs, **given)
     if only is not None: check_one_of('only', only, known)
-    if n_jobs is not None and n_jobs<1: raise InputError(f'n_jobs {n_jobs}: expected at least 1')
 
 def check_pages(chosen:dict, out:Path, root:Path):
     "`InputError`, before anything is trained, for a page that cannot be run or a folder that would copy itself"

@@ -27,7 +27,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 from torchvision.datasets import CIFAR100
 from tqdm import tqdm
-from .core import InputError, cache_folder, check_one_of, console_script, proxy_in_use, write_atomically
+from .core import (
+    InputError, cache_folder, check_one_of, console_script, digest, proxy_in_use, write_atomically)
 from .fractals import draw_fractals, fractal_subclasses, fractal_superclasses
 from .images import (
     HierarchicalImages, PARTS, TARGETS, check_arrays, find_parents, find_split, hierarchical_images, same_pictures)
@@ -223,8 +224,7 @@ def content_hashes(files:list, known:dict) -> dict:
         state = file_state(file)
         entry = known.get(file)
         if not (isinstance(entry, list) and len(entry)==2 and entry[0]==state):
-            with open(file, 'rb') as f: sha256 = hashlib.file_digest(f, 'sha256').hexdigest()
-            entry = [state if max(state[1:3])<trusted else None, sha256]
+            entry = [state if max(state[1:3])<trusted else None, digest(file)]
         entries[file] = entry
     return entries
 

@@ -28,7 +28,7 @@ def forward_cost(shape:RunConfig) -> int:
 def cost(config:RunConfig) -> int:
     "How long a run takes, in a unit of its own"
     shape = RunConfig(**{name: getattr(config, name) for name in SHAPE})
-    share = 2 if 'swap' in config.split else 8/3 if config.split=='8:1:1' else 1    # against 3:1:6
+    share = 2 if 'swap' in config.split else 8/3 if config.split.endswith('8:1:1') else 1    # against 3:1:6
     return round(config.epochs*forward_cost(shape)*share)
 
 # %% ../nbs/43_workers.ipynb #3037b06e
@@ -127,18 +127,19 @@ def report(record:Record, which:str, left:float):
 def train_all(missing:list, results, data_dir, n_jobs:int, keep:list, cluster:str) -> dict:
     "Train several runs, first those that others begin with, then the longest; configuration -> record"
     names = {run_id(c) for c in missing}
-    ahead, made = sorted(missing, key=lambda c: (c.weights not in names, c in keep, cost(c)), reverse=True), {}
+    order = sorted(missing, key=lambda c: (c in keep, cost(c)), reverse=True)
+    parts = [[c for c in order if (c.weights in names)==waits] for waits in (False, True)]
+    ahead, made = sum(parts, []), {}
     jobs = min(n_jobs or default_jobs(), len(missing))
     with workers(jobs, cluster) as parallel:
         if cluster: jobs = joblib.effective_n_jobs(-1)
-        for part in ([c for c in ahead if c.weights not in names], [c for c in ahead if c.weights in names]):
+        for part in parts:
             tasks = (joblib.delayed(run)(c, results, data_dir, brief(c), c in keep) for c in part)
             with held(): records = parallel(tasks)
             for record in records:
                 made[record.config] = record
                 ahead.remove(record.config)
-                left = time_left(list(made.values()), ahead, jobs)
-                report(record, f'{len(made)}/{len(missing)}', left)
+                report(record, f'{len(made)}/{len(missing)}', time_left(list(made.values()), ahead, jobs))
     return made
 
 # %% ../nbs/43_workers.ipynb #1d8b6b55

@@ -107,6 +107,7 @@ def seen(browser, site, address):
         look['wide'], look['pale'] = page.evaluate(FIT), page.evaluate(PALE)
         page.emulate_media(color_scheme='dark')
         page.wait_for_function("document.documentElement.classList.contains('quarto-dark') || document.body.classList.contains('quarto-dark')")
+        page.evaluate('document.getAnimations().forEach(a => a.finish())')  # colours fade from light to dark
         look['pale dark'] = page.evaluate(PALE)
         page.set_viewport_size(NARROW)
         look['narrow'] = page.evaluate(FIT)

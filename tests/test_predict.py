@@ -9,7 +9,8 @@ from resvit_nb.commands import COMMANDS, HELP, NAMES, find_name, help_text
 from resvit_nb.config import RunConfig, run_id
 from resvit_nb.core import InputError
 from resvit_nb.models import ModelInfo, create_model, load_model, save_model, set_novelty
-from resvit_nb.predict import UNKNOWN, answers, find_images, joint, predict_images, resvit_predict, superclass_logits
+from resvit_nb.novelty import LOGIT_SCORES, logit_score
+from resvit_nb.predict import answers, find_images, joint, predict_images, resvit_predict, superclass_logits
 from resvit_nb.runs import images_of, keep_model, model_folder, resvit_train, run, weights_file
 
 SMALL = RunConfig(n_per_subclass=10, resolution=16, image_size=16, width=8, epochs=1, split='8:1:1')
@@ -144,13 +145,13 @@ def test_near_ties_and_large_logits_are_those_of_the_test():
     assert found['subclass'][0].tolist() == [1, 0, 0, 2]
     assert torch.isfinite(joint(torch.tensor([[1e4, -1e4]]), close[2:3], PARENT)[:, 0]).all()
 
-@pytest.mark.parametrize('name', UNKNOWN)
+@pytest.mark.parametrize('name', LOGIT_SCORES)
 def test_unknown_by_hand(name):
     p = LOGITS.double().softmax(1).numpy()
     expected = {'maximum softmax': -p.max(1), 'maximum logit': -LOGITS.max(1)[0].numpy(), 'energy': -np.log(np.exp(LOGITS.double().numpy()).sum(1)), 'entropy': -(p*np.log(p)).sum(1)}
-    np.testing.assert_allclose(UNKNOWN[name](LOGITS), expected[name], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(logit_score(name, LOGITS), expected[name], rtol=1e-4, atol=1e-5)
     level = superclass_logits(LOGITS, PARENT)
-    if name == 'energy': np.testing.assert_allclose(UNKNOWN[name](level), expected[name], rtol=1e-6)
+    if name == 'energy': np.testing.assert_allclose(logit_score(name, level), expected[name], rtol=1e-6)
 
 
 @pytest.fixture
@@ -253,7 +254,7 @@ def test_novel_images(tmp_path, pictures, capsys, level, score):
     plain = rows(command(capsys, model, pictures, '--names')[0])[1:]
     net = module.ready(load_model(model))
     logits = module.image_logits(net, module.decode_block(find_images([pictures]), 16, 'refuse')[0])
-    own = UNKNOWN[score](logits if level == 'subclass' else superclass_logits(logits, torch.tensor(net.info.parent)))
+    own = logit_score(score, logits if level == 'subclass' else superclass_logits(logits, torch.tensor(net.info.parent)))
     threshold = float(own.sort()[0][6])
     set_novelty(model, threshold, score, level)
     for row, was, novel in zip(rows(command(capsys, model, pictures, '--names')[0])[1:], plain, own > threshold, strict=True):
