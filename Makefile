@@ -9,7 +9,7 @@ reproduce: env
 
 test: env
 	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --timing
-	$(BIN)/python -m pytest -q tests
+	$(BIN)/python -m pytest -q -n 2 tests
 
 env: .venv/installed
 

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['SEARCH_ON_DISK', 'keep_asterisks', 'PageDoc', 'several', 'Lookup', 'one_lookup', 'link_names', 'colab', 'OpenIn',
-           'rename_pages', 'link_within', 'math_to_mathml', 'without_foreign_scripts', 'without_foreign_fonts',
-           'formulas', 'only_own_entry', 'rewrite', 'search_once', 'search_on_disk', 'make_offline']
+           'page_name', 'rename_pages', 'link_within', 'link_outside', 'math_to_mathml', 'without_foreign_scripts',
+           'without_foreign_fonts', 'formulas', 'only_own_entry', 'rewrite', 'search_once', 'search_on_disk',
+           'make_offline']
 
 # %% ../nbs/59_pages.ipynb #939d6862
 import functools, html, json, os, re
@@ -74,6 +75,7 @@ def colab(
 class OpenIn(Processor):
     "Put links to the notebook itself under the title, and fold the parameters that papermill gave"
     def begin(self):
+        if self.nb.metadata.get('made_here'): return    # no notebook of the project
         path = Path(self.nb.path_).resolve().relative_to(get_config().nbs_path.resolve()).as_posix()
         source = f'{get_config().git_url}/blob/{get_config().branch}/nbs/{path}'
         links = f'::: {{.rv-open}}\n[Open in Colab]({colab(path)}) [Notebook]({source})\n:::'
@@ -83,9 +85,13 @@ class OpenIn(Processor):
             cell.source = '#| code-fold: true\n#| code-summary: "Parameters of this page"\n'+cell.source
 
 # %% ../nbs/59_pages.ipynb #a5a4c17a
+def page_name(notebook:str) -> str:
+    "'20_resnet.ipynb' -> 'resnet.ipynb', as nbdev's links name its page"
+    return re.sub(r'^\d+[a-zA-Z0-9]*_', '', notebook.lower())
+
 def rename_pages(proc:Path):
     "Name prepared notebooks as nbdev's links name their pages"
-    pages = {p.name: re.sub(r'^\d+[a-zA-Z0-9]*_', '', p.name.lower()) for p in proc.rglob('*.ipynb')}
+    pages = {p.name: page_name(p.name) for p in proc.rglob('*.ipynb')}
     link = r'(?<![\w./-])((?:\.\./)*(?:experiments/)?)('+'|'.join(map(re.escape, pages))+')'
     for p in [*proc.rglob('*.ipynb'), proc/'_quarto.yml']:
         text = p.read_text('utf-8')
@@ -95,8 +101,22 @@ def rename_pages(proc:Path):
         if p.name in pages: p.rename(p.with_name(pages[p.name]))
 
 def link_within(proc:Path, host:str):
-    "Make nbdev's links to the published site links within the site"
-    for p in proc.rglob('*.ipynb'): p.write_text(p.read_text('utf-8').replace(f']({host}/', '](/'), 'utf-8')
+    "Make nbdev's links to the published site links within the site, where it has the page"
+    here = {p.relative_to(proc).with_name(page_name(p.name)).with_suffix('.html').as_posix() for p in proc.rglob('*.ipynb')}
+    def within(m): return f'](/{m[1]}' if m[1] in here else m[0]
+    for p in proc.rglob('*.ipynb'):
+        p.write_text(re.sub(rf'\]\({re.escape(host)}/([\w./-]*)', within, p.read_text('utf-8')), 'utf-8')
+
+def link_outside(pages:Path, host:str):
+    "Let links to notebooks that are not among `pages` lead to the published site"
+    here = {p.name for p in pages.rglob('*.ipynb')}
+    def outside(m):
+        if m[2] in here: return m[0]
+        folder = 'experiments/' if m[1] else ''
+        return f']({host}/{folder}{page_name(m[2]).replace(".ipynb", ".html")}'
+    for p in pages.rglob('*.ipynb'):
+        text = re.sub(r'\]\((?:\.\./)?(experiments/)?(\w+\.ipynb)', outside, p.read_text('utf-8'))
+        p.write_text(text, 'utf-8')
 
 # %% ../nbs/59_pages.ipynb #af479461
 def math_to_mathml(page:str) -> str:

@@ -7,6 +7,7 @@ from conftest import ROOT, run
 from resvit_nb.config import run_id
 from resvit_nb.records import read_record
 from resvit_nb.protocol import EXPERIMENTS, make_plan
+from resvit_nb.site import experiments
 
 BAD = [
     ('resvit_reproduce', ('--profile', 'big'), "profile 'big': expected one of smoke, quick, paper"),
@@ -73,10 +74,17 @@ def test_every_table_of_a_small_profile_says_that_it_is_none_of_the_reproduction
         captions = [line for text in shown for line in text.splitlines() if line.startswith(': ')]
         assert len(captions) >= 3 and [c for c in captions if 'Profile smoke, not the reproduction.' not in c] == []
 
-def test_site_has_no_broken_link_and_no_path_of_this_machine(smoke):
+def test_a_first_look_says_so_and_has_no_page_of_the_reproduction(smoke):
     site = smoke[0]/'out/site'
+    pages = {p.relative_to(site).as_posix() for p in site.rglob('*.html')}
+    assert pages == {'index.html', 'usage.html', 'own_images.html', *(f'experiments/{name}.html' for name in experiments(ROOT))}
+    home = (site/'index.html').read_text('utf-8')
+    assert 'A first look, made on this machine' in home and re.search('Profile smoke: [0-9]+ runs with 1 seed', home)
+    assert {p.name for p in (site/'results').iterdir()} == {p.name for p in (smoke[0]/'results').iterdir()}
+    assert 'https://resvit-nb.github.io/resvit_nb/verdicts.html' in Links((site/'experiments/transfer.html').read_text('utf-8')).links
+
+def broken_links(site):
     pages = {p: Links(p.read_text('utf-8')) for p in site.rglob('*.html')}
-    assert {'index.html', 'dropout.html', 'images.html', 'resnet.html'} <= {p.name for p in pages}
     broken = []
     for page, parsed in pages.items():
         for link in parsed.links:
@@ -85,8 +93,14 @@ def test_site_has_no_broken_link_and_no_path_of_this_machine(smoke):
             to = page if not path else site/path.lstrip('/') if path.startswith('/') else (page.parent/path).resolve()
             if to.is_dir(): to = to/'index.html'
             if not to.exists() or (anchor and to in pages and anchor not in pages[to].ids): broken.append(f'{page.name}: {link}')
-    assert broken == []
-    assert [p.name for p in pages if str(ROOT) in p.read_text('utf-8')] == []
+    return broken
+
+def test_site_has_no_broken_link_and_no_path_of_this_machine(smoke, published):
+    site = smoke[0]/'out/site'
+    assert {'index.html', 'images.html', 'resnet.html'} <= {p.name for p in published.glob('*.html')}
+    assert broken_links(site) == [] and broken_links(published) == []
+    pages = [*site.rglob('*.html')]
+    assert [p.name for p in [*pages, *published.rglob('*.html')] if str(ROOT) in p.read_text('utf-8')] == []
     typed = {p.name: p.read_text('utf-8').count(str(smoke[0])) for p in pages if str(smoke[0]) in p.read_text('utf-8')}
     assert typed == {f'{name}.html': 1 for name in (*EXPERIMENTS, 'hierarchy', 'claims', 'variance', 'runs', 'novel')}  # --results, as typed
 
