@@ -8,7 +8,7 @@ reproduce: env
 	$(BIN)/resvit_reproduce
 
 test: env
-	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --timing
+	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --timing --skip_folder_re "^([_.]|experiments$$)"
 	$(BIN)/python -m pytest -q -n 2 tests
 
 env: .venv/installed

