@@ -30,14 +30,14 @@ from .verdicts import ClaimVerdict, PartVerdict, by_target, judge_all, judge_cla
 # %% ../nbs/54_report.ipynb #7e62ab54
 @dataclass
 class Body:
-    "Runs of one data set that verdicts are taken from"
+    "Runs of one data set that are judged together"
     name: str           # As figures and tables call it
     standing: str       # decisive, exploratory or first look
     runs: dict          # Experiment -> setting -> its `Record`s
     planned: dict       # (experiment, setting, target) -> number of runs that there should be
     timing: dict=None   # (setting, setting) -> ratio of training times, as for `judge_all`
-    note: str=''        # What a first look must say of itself
-    pool: list=None     # All `Record`s of the data set, whose variances count: on every page the same [those in `runs`]
+    note: str=''        # What a reader must know about a first look
+    pool: list=None     # All `Record`s of the data set, which share their variances on every page [those in `runs`]
     judged: dict=field(init=False, repr=False)    # Part -> its `PartVerdict`, or `None`
     def __post_init__(self):
         def known(part): return part.experiment in self.runs
@@ -57,7 +57,7 @@ def replace_parts(claim, keep): return type(claim)(claim.number, claim.text, cla
 
 # %% ../nbs/54_report.ipynb #71f40261
 def title_of(body:Body) -> str:
-    "What captions call a body: 'paper' for the reproduction, else the profile that it is of"
+    "What captions call a body: 'paper' for the reproduction, else its profile"
     return body.name if body.standing=='first look' else 'paper'
 
 def status(body:Body, claim) -> str:
@@ -102,7 +102,7 @@ def gather(
     n_jobs:int=None,
     timing:dict=None,            # As for `judge_all`
 ) -> list:                       # `Body`s, the one that counts most first
-    "The runs of some experiments: for the reproduction those of both stages and data sets, else those of the profile"
+    "The runs of some experiments: of both stages and data sets for the reproduction, else of the profile"
     def body(name, standing, planned, dirs, *args, **kwargs):
         plans = {e: make_plan(e, profile, *args, **kwargs) for e in experiments}
         runs = {e: carry_out(p, results, *dirs, n_jobs=n_jobs) for e,p in plans.items()}
@@ -139,7 +139,7 @@ def start(config) -> str:
 def setup(
     records:list,   # `Record`s of one experiment
 ) -> str:           # A few sentences
-    "Under which circumstances some records came about"
+    "How some records were made"
     if not records: return 'No run of it has been made yet.'
     c = [r.config for r in records]
     data = listed(f"{r.data['name']}, {r.data['train']:,} training, {r.data['valid']:,} validation and "
@@ -175,8 +175,7 @@ class Table:
     frame:pd.DataFrame   # What to show
     caption:str          # One line under or above it
     align:str            # 'l' or 'r' for each column
-    @property
-    # without links and bold
+    @property    # without links and bold
     def plain(self) -> pd.DataFrame: return self.frame.replace(r'\[(.*?)\]\(.*?\)', r'\1',
         regex=True).replace(r'\*\*(.*?)\*\*', r'\1', regex=True)
     def _repr_markdown_(self):
@@ -211,11 +210,11 @@ def marked(caption:str, title:str) -> str:
 RUNS = '09_runs.ipynb'    # the page with every run, beside those of the experiments
 
 def to_run(text, record, page:str=RUNS) -> str:
-    "Text that leads to a run on the page of all runs, where those of its setting are marked"
+    "A link to a run on the page of all runs"
     return f'[{text}]({page}#{record.run_id})'
 
 def by_seed(records:list, page:str=RUNS) -> str:
-    "The seeds of some runs, each leading to its run"
+    "The seeds of some runs, each a link to its run"
     return ' '.join(to_run(r.config.seed, r, page) for r in records) or 'not run yet'
 
 def in_units(metric:str, *values) -> str:
@@ -271,7 +270,7 @@ def size_words(v:PartVerdict) -> str:
 
 # %% ../nbs/54_report.ipynb #f64ab663
 def claim_word(claim, body:Body) -> str:
-    "A claim's verdict; what is inconclusive while runs are still to come is just not decided yet"
+    "A claim's verdict; an inconclusive one is 'not decided yet' while runs are still to come"
     word = body.verdict(claim).word
     return 'not decided yet' if word=='inconclusive' and status(body, claim)=='interim' else word
 
@@ -291,7 +290,7 @@ def counting(body:Body, claims=None) -> str:
 
 # %% ../nbs/54_report.ipynb #663f71d5
 def lead(bodies:list):
-    "The first sentence of the claims page and of the home page: how many claims came out how, and what that is worth"
+    "The first sentence of the claims page and of the home page: how many claims got which verdict"
     made = {b.name: body_progress(b) for b in bodies}
     lines = []
     for b in bodies:
@@ -305,7 +304,7 @@ def lead(bodies:list):
 
 # %% ../nbs/54_report.ipynb #d2f1bdae
 def body_progress(body:Body) -> tuple:
-    "How many of all runs of a body there are, and should be, each once"
+    "How many different runs a body has, and should have"
     made = {r.run_id for settings in body.runs.values() for rs in settings.values() for r in rs}
     seen,planned = set(),0
     for (e,s,t),n in body.planned.items():
@@ -314,7 +313,7 @@ def body_progress(body:Body) -> tuple:
     return len(made), planned
 
 def circumstances(body:Body, experiment:str, store) -> str:
-    "Under which circumstances the runs of an experiment came about, and what their pre-trained weights are"
+    "How the runs of an experiment were made, and what their pre-trained weights are"
     runs = body.runs[experiment]
     before = weights_note(runs, read=lambda name: read_record(Path(store)/f'{name}.json'))
     return f'{body.name}: {setup(sum(runs.values(), []))} {before}'
@@ -337,14 +336,14 @@ def what_came_out(
     claims:list,    # `Claim`s of a page
     bodies:list,    # From `gather`
 ) -> Sentences:
-    "One paragraph a claim: its verdict from every body of runs, and what was measured in the one that counts most"
+    "A paragraph for each claim: its verdict from every body of runs, and the numbers of the one that counts most"
     lines = [f'**Profile {b.name}: {b.note}.**\n' for b in bodies if b.note]
     for claim in claims:
         lines.append(f'**{"Claim" if claim.where!="ours" else "Question"} {claim.number}. {claim.text}.**')
         shown = [b for b in bodies if status(b, claim)!='not planned']
         for b in shown: lines.append(f'* {capital(names_of(b))}: {claim_words(claim, b)}')
-        best = next((b for b in shown if status(b, claim)=='final'),
-                    None) or next((b for b in shown if status(b, claim) in ('exploratory','first look')), None)
+        ranked = [b for s in (('final',), ('exploratory','first look')) for b in shown if status(b, claim) in s]
+        best = ranked[0] if ranked else None
         if best and len(claim.parts)<=6:
             lines.append('\n'.join([f'* In numbers ({names_of(best)}):',
                                     *[f'    * {about(p)}: {part_words(p, best.judged.get(p))}' for p in claim.parts]]))
@@ -359,8 +358,9 @@ HOLLOW = dict(ms=8, mfc='none', mec=COLOURS[1], mew=1.4, zorder=4)
 def seed_effects(part, body:Body) -> list:
     "The effect of each seed that both settings have, as log-odds ratio or log ratio of losses"
     a,b = ({r.config.seed: r for r in body.records(part.experiment, s, part.target)} for s in (part.a, part.b))
-    def value(r): return math.log(r.test['loss']) if part.metric=='loss' else float(log_odds(r.test['accuracy'],
-        r.data['test']))
+    def value(r):
+        if part.metric=='loss': return math.log(r.test['loss'])
+        return float(log_odds(r.test['accuracy'], r.data['test']))
     return [value(a[seed])-value(b[seed]) for seed in a if seed in b]
 
 # %% ../nbs/54_report.ipynb #2973266d
@@ -393,7 +393,7 @@ def plot_forest(
 
 # %% ../nbs/54_report.ipynb #7c2da266
 def draw_effect(ax, y:float, part, body:Body, limit:float):
-    "One line of the forest plot: interval, estimate, seeds and word"
+    "One line of the forest plot: interval, estimate, seeds and verdict"
     v = body.judged.get(part)
     word = v.word if v else 'not run'
     colour,mark = WORD_COLOURS[word],MARKS.get(body.name, '^')
@@ -428,7 +428,7 @@ def forest_svg(bodies:list) -> bytes:
 
 # %% ../nbs/54_report.ipynb #db4213af
 def interval_of(records:list, metric:str, made:dict) -> tuple:
-    "mean, low, high of a setting's score in its own unit, NaN where one run says nothing of the spread"
+    "mean, low, high of a setting's score in its own unit; low and high are NaN for a single run"
     s = made[setting_of(records[0].config)]
     back = SCALES[metric][1]
     if not (s.df and np.isfinite(s.variance)): return float(back(s.mean)), math.nan, math.nan
@@ -451,10 +451,9 @@ def paper_and_ours(
     for target,metric in ROWS:
         for s in names:
             paper = table[s][target,metric] if s in table else math.nan
-            row = {'': f'{target.capitalize()} {metric}', 'setting': s, 'paper': '' if math.isnan(paper)
-                   else f'{paper:.4f}'}
-            for b in shown: row[b.name] = score_words(b, experiment, s, target, metric)
-            rows.append(row)
+            row = {'': f'{target.capitalize()} {metric}', 'setting': s,
+                   'paper': '' if math.isnan(paper) else f'{paper:.4f}'}
+            rows.append(row | {b.name: score_words(b, experiment, s, target, metric) for b in shown})
     return Table(pd.DataFrame(rows), marked(caption, title_of(bodies[0])), 'llr'+'r'*len(shown))
 
 # %% ../nbs/54_report.ipynb #d0d6a4a8
@@ -537,9 +536,8 @@ def spread_table(bodies:list, caption:str) -> Table:
             if found := spread_of(those):
                 rows.append([b.name, t, m, recipe, str(found['settings']), to_run(found['runs'], those[0]),
                              *(f"{found[k]:.2f}" for k in ('between_runs','test_images','last_epoch'))])
-    return Table(pd.DataFrame(rows, columns=['runs of','target','network','recipe','settings','runs','between runs',
-                                             'test images','last epoch']), marked(caption,
-                                                 title_of(bodies[0])), 'llllrrrrr')
+    columns = ['runs of','target','network','recipe','settings','runs','between runs','test images','last epoch']
+    return Table(pd.DataFrame(rows, columns=columns), marked(caption, title_of(bodies[0])), 'llllrrrrr')
 
 # %% ../nbs/54_report.ipynb #c45607db
 def spread_words(bodies:list) -> Sentences:
@@ -577,7 +575,7 @@ def plot_runs(body:Body) -> plt.Figure:
 
 # %% ../nbs/54_report.ipynb #152d8782
 def runs_needed(part:Comparison, body:Body) -> float:
-    "Runs of each setting that would decide a part in four cases of five, if the truth is what was seen"
+    "Runs of each setting that would decide a part in four cases of five, if the true difference is the one seen"
     v = body.judged.get(part)
     if v is None or not np.isfinite(v.scale[1]): return math.nan
     half = (v.scale[2]-v.scale[1])/2/1.96*math.sqrt(np.mean(v.n)/2)    # of one run
@@ -586,7 +584,7 @@ def runs_needed(part:Comparison, body:Body) -> float:
     return math.inf if gap==0 else max(2., 2*(quantiles*half/gap)**2)
 
 def needed_table(claims:list, body:Body, caption:str) -> Table:
-    "A row per comparison: what was seen, and how many runs of each setting it would take"
+    "A row per comparison: the difference seen, and how many runs of each setting would decide it"
     rows = []
     for c,p in [(c,p) for c in claims for p in c.parts if isinstance(p, Comparison)]:
         n = runs_needed(p, body)
