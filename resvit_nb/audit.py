@@ -24,20 +24,20 @@ from .runs import (
 
 # %% ../nbs/44_audit.ipynb #5df92963
 def entries_that_differ(a:np.ndarray, b:np.ndarray) -> np.ndarray:
-    "Which entries (N,) are not the same bits; all, where type or shape differ"
+    "Which entries (N,) have different bits; all of them if type or shape differ"
     if (a.dtype, a.shape)!=(b.dtype, b.shape): return np.ones(max(len(a), len(b)), bool)
     as_bytes = [np.ascontiguousarray(x).view(np.uint8).reshape(len(x), -1) for x in (a, b)]
     return (as_bytes[0]!=as_bytes[1]).any(axis=1)
 
 def epochs_that_differ(a:list, b:list) -> dict:
-    "Column of the rows of epochs -> in how many epochs it differs; times are left out"
+    "Column of the rows of epochs -> number of epochs in which it differs, without times"
     columns = [k for k in dict.fromkeys(k for row in a+b for k in row) if 'second' not in k]
     pairs = [(x, y) for x, y in zip(a, b)] + [({}, row) for row in a[len(b):]+b[len(a):]]
     counts = {k: sum(json.dumps(x.get(k))!=json.dumps(y.get(k)) for x, y in pairs) for k in columns}    # nan is nan
     return {k: n for k, n in counts.items() if n}
 
 def circumstances(record:Record) -> dict:
-    "What can change the bits of a record and is not in its configuration"
+    "What can change the bits of a record although it is not in its configuration"
     machine = {'machine' if k=='name' else k: v for k, v in record.hardware.items()}
     own = {'precision': record.precision, 'first weights': record.weights.get('begun')}
     return {**record.versions, **machine, **(record.code or {}), **own}
@@ -101,7 +101,7 @@ def begin_with(record:Record, data_dir, results, folder:Path):
     return again
 
 def train_again(record:Record, data_dir, results, folder:Path, keep:Path=None) -> Record:
-    "A second record, of a training from the first step on"
+    "A second record of a run, trained from the first step"
     config, place = record.config, folder_of(data_dir, record.config.data)
     data = images_of(config, place)
     wrong = against_data(record, data)
@@ -122,7 +122,7 @@ def rerun(
 
 # %% ../nbs/44_audit.ipynb #d2372d56
 def against_data(record:Record, data:HierarchicalImages) -> str:
-    "What does not fit between a record and the images that it names; `None` if all does"
+    "How a record disagrees with the images that it names; `None` if it does not"
     made, found = record.data['fingerprint'], data.fingerprint
     if made!=found: return f'made from other data (fingerprint {made[:12]}) than this ({found[:12]})'
     index = find_split(record.config.split)(data, record.config.split_seed)['test']
@@ -151,7 +151,7 @@ def draw(records:list, n:int, seed:int=0) -> list:
     return random.Random(seed).sample(sorted(records, key=lambda r: r.run_id), min(n, len(records)))
 
 def audit(records:list, data_dir=None, results:str|Path=RESULTS):
-    "Train each record again: yields a `Comparison`, or the `InputError` that says why it could not be trained"
+    "Train each record again: yields a `Comparison`, or the `InputError` that stopped the training"
     for record in records:
         try: yield rerun(record, data_dir, results)
         except InputError as e: yield e
@@ -165,7 +165,7 @@ def save_audit(out:str|Path, comparisons:list, seed:int):
 
 # %% ../nbs/44_audit.ipynb #7871d42d
 def prune(results:str|Path) -> list:
-    "Remove from the cache what finished runs no longer need, and what dead processes left; path and bytes of each"
+    "Remove what finished runs no longer need and dead processes left in the cache; path and bytes of each"
     places = [results, cache_folder()/'images', cache_folder()/'weights', *cache_folder().glob('runs/*/checkpoints')]
     removed = [(p, remove(p)) for place in places for p in leftovers(place)]
     done = {run_folder(r.config, r.data['fingerprint']) for r in read_all(results)[0]}
@@ -175,7 +175,7 @@ def prune(results:str|Path) -> list:
 
 # %% ../nbs/44_audit.ipynb #db310403
 def say(text:str):
-    "Print, and end quietly where nobody reads on, as in `resvit_runs | head`"
+    "Print, and end quietly if the reader stops, as in `resvit_runs | head`"
     try: print(text, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())    # Python writes once more when it ends
@@ -188,29 +188,29 @@ def find_record(name:str, results:str|Path) -> Path:
     raise InputError(f'{name!r}: there is no such record in {results}: expected a run_id as `resvit_runs` lists it')
 
 def say_record(path:Path):
-    "A record as it is on disk, once it was checked"
+    "Print a checked record as it is on disk"
     read_record(path)
     say(path.read_text('utf-8').rstrip('\n'))
 
 def say_model(name:str, results:str|Path, data_dir):
-    "Where the model folder of a run is, after it was made from its weights"
+    "Make the model folder of a run from its weights, and print where it is"
     say(f'model: {keep_model(read_record(find_record(name, results)), results, data_dir)}')
 
 # %% ../nbs/44_audit.ipynb #4f5cdf86
 def say_verified(results, data, data_dir):
-    "How many records are good; exit status 1 and the names of those that are not"
+    "Print how many records are good; exit status 1 and the names of the others"
     good, checked, bad = verify(results, data, data_dir)
     say(f'{good} records are good' + (f', {checked} of them checked against their images' if data else ''))
     if bad: sys.exit('\n'.join(bad))
 
 def say_pruned(results):
-    "What was removed and how large it was"
+    "Remove what nobody needs, and print what it was and how large"
     removed = prune(results)
     for path, size in removed: say(f'removed {path} ({size/2**20:.1f} MiB)')
     say(f'{len(removed)} removed, {sum(size for _, size in removed)/2**20:.1f} MiB')
 
 def say_list(results):
-    "All records; exit status 1 and the names of those that are damaged"
+    "Print all records; exit status 1 and the names of damaged ones"
     records, bad = read_all(results)
     say(list_records(records) if records else f'no records in {results}')
     if bad: sys.exit('\n'.join(bad))
