@@ -23,7 +23,7 @@ def score_images(
     logits:torch.Tensor,  # Float (N, C)
     labels:torch.Tensor,  # int64 (N,); `NOVEL` where there is no output for the class
 ) -> dict:                # Arrays (N,): label, prediction, confidence, rank, loss
-    "What is kept of each image's logits"
+    "What we keep of each image's logits"
     order = ranked_classes(logits)
     prediction = order[:,0]
     rank = (order==labels[:,None]).int().argmax(1)
@@ -73,6 +73,6 @@ def evaluate(
     learn,     # Learner, trained
     dl,        # Loader that is not shuffled
 ) -> dict:     # See `score_images`
-    "What is kept of each image of `dl`, in its order"
+    "What we keep of each image of `dl`, in its order"
     with learn.no_bar(): logits,labels = learn.get_preds(dl=dl, act=noop)
     return score_images(logits.float().cpu(), labels.cpu())
