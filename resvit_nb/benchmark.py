@@ -291,15 +291,15 @@ def compare_threads(config:RunConfig, repeats:int=5, images:int=256) -> dict:
     "Images per second of all trainings together: one with `threads` threads, and `threads` of them with one each"
     several = {f'side by side {i}': ('ours', replace(config, threads=1)) for i in range(config.threads)}
     named = {'one': ('ours', config), **several}
-    steps, speed = max(4, images//config.batch_size), {'one':[], 'side by side':[]}
+    steps, totals = max(4, images//config.batch_size), {'one':[], 'side by side':[]}
     fractals(config.n_per_subclass, config.resolution)    # drawn once, before all of them need it
     with serving(named, '') as pipes:
         for _ in range(repeats+1):
-            for group in speed:
+            for group in totals:
                 asked = [pipe for name, pipe in pipes.items() if name.startswith(group)]
                 for pipe in asked: pipe.send((steps, False))
-                speed[group].append(sum(steps*config.batch_size/sum(pipe.recv().values()) for pipe in asked))
-    return dict(**about(config), **{group: speeds(np.array(found[1:])) for group, found in speed.items()})
+                totals[group].append(sum(steps*config.batch_size/sum(pipe.recv().values()) for pipe in asked))
+    return dict(**about(config), **{group: speeds(np.array(found[1:])) for group, found in totals.items()})
 
 # %% ../nbs/62_benchmark.ipynb #47e3537c
 KINDS = {'convolutions': 'convolution|conv2d', 'matrix products': r'::(mm|addmm|bmm|linear|matmul|baddbmm)$',

@@ -19,7 +19,7 @@ import numpy as np
 from fastcore.meta import delegates
 from filelock import FileLock, Timeout
 from safetensors.torch import save
-from torch.utils.flop_counter import FlopCounterMode
+from . import models
 from .core import InputError, cache_folder, console_script, write_atomically
 from .images import HierarchicalImages, as_trained, find_split
 from .sources import describe, describe_split, load_data, usual_split
@@ -46,10 +46,8 @@ def make_model(config:RunConfig, classes:int, weights=None):
 
 def count_multiply_adds(config:RunConfig, classes:int) -> int:
     "Multiplications, each with its addition, of one forward pass of one image"
-    with torch.device('meta'):
-        model, image = make_model(config, classes).eval(), torch.empty(1, 3, config.image_size, config.image_size)
-    with FlopCounterMode(display=False) as counter: model(image)
-    return counter.get_total_flops()//2
+    with torch.device('meta'): model = make_model(config, classes)
+    return models.count_multiply_adds(model, config.image_size)
 
 def channel_stats(config:RunConfig) -> tuple:
     "Mean and standard deviation of the channels that the network's weights expect"
@@ -339,9 +337,9 @@ def model_info(record:Record, classes:dict) -> ModelInfo:
                      fingerprint=record.data['fingerprint'], run_id=record.run_id, scores=record.test)
 
 # %% ../nbs/42_runs.ipynb #e89fcb04
-def model_folder(run_id:str, results:str|Path) -> Path:
-    "Where the model folder of a run is, or will be"
-    return Path(results)/'models'/run_id
+def model_folder(name:str, results:str|Path) -> Path:
+    "Where the model folder of the run with this run_id is, or will be"
+    return Path(results)/'models'/name
 
 def has_model(record:Record, results:str|Path) -> bool:
     "Whether the model folder of a run is there, undamaged and from the same images"

@@ -111,14 +111,14 @@ def sample(values, variance:float=None, df:float=None) -> Sample:
 
 def difference(
     a:Sample, b:Sample,         # Two settings on the same scale
-    image_variance:float=0.,    # Of the difference, for test images that all runs share
+    from_images:float=0.,       # Variance that comes from test images which all runs share
 ) -> Estimate:
     "A minus B, runs not paired: error and degrees of freedom of Welch (1947)"
     parts = np.array([a.variance/a.n, b.variance/b.n])
     total,df = parts.sum(),np.array([a.df, b.df])
     spread = np.sum(parts**2/np.maximum(df, 1e-9)) or np.inf
-    return Estimate(a.mean-b.mean, math.sqrt(total+image_variance), (total+image_variance)**2/spread
-                    if np.isfinite(spread) else np.inf)
+    error = math.sqrt(total+from_images)
+    return Estimate(a.mean-b.mean, error, (total+from_images)**2/spread if np.isfinite(spread) else np.inf)
 
 # %% ../nbs/52_statistics.ipynb #dd10e367
 SLOPES = dict(accuracy=lambda p: 1/np.sqrt(max(p*(1-p), 1e-9)), loss=lambda l: 1/l)    # of the scales, at a mean

@@ -64,10 +64,10 @@ def held():
 def quiet_end():
     "Silence joblib's thread that hands out work when Ctrl-C removes a task"
     before = threading.excepthook
-    def report(args):
+    def say_unless_dealt(args):
         dealer = args.thread is not None and args.thread.name.startswith('ExecutorManager')
         if not (dealer and args.exc_type is KeyError): before(args)
-    threading.excepthook = report
+    threading.excepthook = say_unless_dealt
     yield
     threading.excepthook = before    # not after Ctrl-C, when that thread may not have ended yet
 
