@@ -20,8 +20,8 @@ from .config import run_id
 from .runs import count_multiply_adds
 from .paper import CLAIMS, Comparison, Curve, Level, Slower
 from .statistics import (
-    COLOURS, METRICS, SAME_WITHIN, SMALLEST, Estimate, Sample, difference, from_arcsine, image_variance, in_odds, in_points,
-    log_odds, moderate, read_shape, to_scale)
+    COLOURS, METRICS, SAME_WITHIN, SMALLEST, Estimate, Sample, difference, from_arcsine, image_variance, in_odds,
+    in_points, log_odds, moderate, read_shape, to_scale)
 
 # %% ../nbs/53_verdicts.ipynb #4423f3ab
 EXPECTED = ('higher','lower','not higher','same')
