@@ -79,8 +79,8 @@ def column_checks() -> list:
               f'both accuracies ({numbers[1]}) are equal',
               same((4,'ResNet50'), (3,'0.5'), 'accuracy')),
         Check("Table 4's ResNet50 losses are of the same run as its accuracies", 'Tables 1, 3, 4',
-              f"its losses ({numbers[0]}) are those of the other run, with dropout 0.2 in Table 1", not same((4,
-                  'ResNet50'), (1,'pre-trained'), 'loss')),
+              f"its losses ({numbers[0]}) are those of the other run, with dropout 0.2 in Table 1",
+              not same((4,'ResNet50'), (1,'pre-trained'), 'loss')),
         Check('all training is for the epochs of section 4.1', '4.1, Figure 3',
               f"{' and '.join(map(str, PROSE['epochs'].values()))} epochs in 4.1, {PROSE['curve_epochs']} in Figure "
               f"3; Table 4 does not say", PROSE['curve_epochs'] in PROSE['epochs'].values())]
@@ -123,8 +123,8 @@ def possible_counts(
     "Counts whose share of `images` rounds to `accuracy`"
     near = int(check_share('accuracy', accuracy)*images)
     span = int(images*10.**-digits)+2
-    return [k for k in range(max(0, near-span), min(images, near+span)+1) if round(k/images, digits)==round(accuracy,
-        digits)]
+    counts = range(max(0, near-span), min(images, near+span)+1)
+    return [k for k in counts if round(k/images, digits)==round(accuracy, digits)]
 
 def check_share(name:str, value:float) -> float:
     "`value` itself if it is a share, from 0 to 1"
@@ -207,8 +207,8 @@ def novel_share(
     "The share of novel images that explains an accuracy, given those on known and on novel images"
     for name,value in (('observed',observed), ('known_accuracy',known_accuracy), ('novel_accuracy',novel_accuracy)):
         check_share(name, value)
-    if known_accuracy==novel_accuracy or not min(known_accuracy,novel_accuracy)<=observed<=max(known_accuracy,
-        novel_accuracy):
+    low,high = sorted((known_accuracy, novel_accuracy))
+    if low==high or not low<=observed<=high:
         raise InputError(f'observed {observed!r}: expected an accuracy between novel_accuracy {novel_accuracy!r} and '
                          f'known_accuracy {known_accuracy!r}, which differ')
     return (known_accuracy-observed)/(known_accuracy-novel_accuracy)
@@ -310,14 +310,13 @@ def explanations_table(
          f"fits subclasses and dropout 0.8; does not say why networks so different agree on superclasses, nor why "
          f"ours reach {ours['superclass']:.2f}"),
         ('scores of a validation set instead of the test set',
-         'no novel images, hence no ceiling; as good as the swap; fewer images, more noise', 'does not fit: the swap '
-                                                                                             'is far above'),
+         'no novel images, hence no ceiling; as good as the swap; fewer images, more noise',
+         'does not fit: the swap is far above'),
         ('one class named for every image', "accuracy is that class's share, the same for all networks",
          'does not fit the superclasses, which differ by more than noise for dropout 0.8 and self-defined'),
         ('class numbers mixed up between training and test',
-         'subclasses at or below chance for all networks, superclasses at random', "could give ViT's subclass "
-                                                                                   "accuracy; ResNet50's, above "
-                                                                                   "chance, speak against it")]
+         'subclasses at or below chance for all networks, superclasses at random',
+         "could give ViT's subclass accuracy; ResNet50's, above chance, speak against it")]
     caption = 'Candidates for why superclass accuracies are near one half and subclass accuracies near zero.'
     return Table(pd.DataFrame(rows, columns=['explanation','would expect',"in the paper's numbers"]), caption, 'lll')
 
@@ -393,8 +392,8 @@ GAPS += [
     ('validation set', 'in Figure 3, not described',
      'held out from the labelled images; draws the curves, and nothing is chosen on it'),
     ('test images', f"{PROSE['test_images']:,}; neither their labels nor novel classes are mentioned",
-     'held out from the labelled images, stratified, '+':'.join(map(str,
-         PARTS.values()))+f" as {', '.join(PARTS)}; nothing novel"),
+     f"held out from the labelled images, stratified, {':'.join(map(str, PARTS.values()))} as {', '.join(PARTS)}; "
+     "nothing novel"),
     ('swap', 'trained on test, tested on train', 'the two parts exchanged, validation as before'),
     ('repetitions', 'one run each', "three seeds on one split, then six with a split each")]
 

@@ -97,8 +97,8 @@ def make_plan(
                for name,changes in settings.items()}
     begun = weights!='imagenet' and any(c.weights==start for cs in configs.values() for c in cs)
     before = [size.pretraining] if begun else []
-    title = ', '.join([profile, *(x for x in (dataset, weights if weights!='pre-training' else None,
-                                              f'{resolution} px' if resolution else None) if x)])
+    parts = [profile, dataset, weights if weights!='pre-training' else None, f'{resolution} px' if resolution else None]
+    title = ', '.join(part for part in parts if part)
     return Plan(experiment, title, size, configs, before)
 
 # %% ../nbs/51_protocol.ipynb #1f352994
@@ -139,8 +139,8 @@ def check_given(n_jobs:int=None, **places):
 
 def can_train_with(config:RunConfig, before:list, results, dirs) -> bool:
     "Whether we have the images of this run, and those of the pre-training that it begins with"
-    return can_train(config, results, dirs) and all(can_train(b, results, dirs) or stored(b, results) for b in before
-                                                    if run_id(b)==config.weights)
+    needed = [b for b in before if run_id(b)==config.weights]
+    return can_train(config, results, dirs) and all(can_train(b, results, dirs) or stored(b, results) for b in needed)
 
 # %% ../nbs/51_protocol.ipynb #ee5e07f7
 def train_missing(

@@ -44,17 +44,18 @@ class Body:
         def known(part): return part.experiment in self.runs
         whole = [replace_parts(c, known) for c in CLAIMS+QUESTIONS]
         self.judged = judge_all([c for c in whole if c.parts], self.runs, self.timing, self.pool)
-    def records(self, experiment, setting, target) -> list: return by_target(self.runs.get(experiment, {}).get(setting,
-        []), target)
+    def records(self, experiment, setting, target) -> list:
+        return by_target(self.runs.get(experiment, {}).get(setting, []), target)
     def progress(self, claim) -> tuple:
         "How many of the runs that a claim needs there are, and should be"
-        needed = {(p.experiment,s,p.target) for p in claim.parts for s in settings_of(p)}
-        return sum(min(len(self.records(*n)), self.planned.get(n, 0)) for n in needed), sum(self.planned.get(n, 0)
-            for n in needed)
+        planned = {n: self.planned.get(n, 0) for p in claim.parts for s in settings_of(p)
+                   for n in [(p.experiment,s,p.target)]}
+        return sum(min(len(self.records(*n)), most) for n,most in planned.items()), sum(planned.values())
     def verdict(self, claim) -> ClaimVerdict: return judge_claim([self.judged.get(p) for p in claim.parts])
 
-def replace_parts(claim, keep): return type(claim)(claim.number, claim.text, claim.where, claim.page,
-                                                   tuple(p for p in claim.parts if keep(p)))
+def replace_parts(claim, keep):
+    "The claim with only those parts for which `keep` is true"
+    return replace(claim, parts=tuple(p for p in claim.parts if keep(p)))
 
 # %% ../nbs/54_report.ipynb #71f40261
 def title_of(body:Body) -> str:
@@ -246,8 +247,8 @@ def measured(part, v:PartVerdict) -> str:
         if part.shape in ('falls','rises'): return f'{value:+.3f} nats in 10 epochs ({low:+.3f} to {high:+.3f})'
         return f'{value:.2g} '+('spikes' if part.shape=='spike' else 'of the way')+f' ({low:.2g} to {high:.2g})'
     unit = 'points' if part.metric=='accuracy' else 'nats'
-    return f'{in_units(part.metric, value)} {unit}' + ('' if math.isnan(low)
-                                                       else f' ({in_units(part.metric, low, high)})')
+    between = '' if math.isnan(low) else f' ({in_units(part.metric, low, high)})'
+    return f'{in_units(part.metric, value)} {unit}{between}'
 
 # %% ../nbs/54_report.ipynb #327809d7
 def about(part) -> str:
@@ -442,8 +443,8 @@ def paper_and_ours(
     "A row per score and setting: the paper's number, and ours with 95% intervals, a column for each body of runs"
     table = paper_numbers(number)
     shown = [b for b in bodies if any(b.runs.get(experiment, {}).values())]
-    names = settings or list(dict.fromkeys([s for s in table if any(s in b.runs.get(experiment, {}) for b in bodies)]
-                                           + [s for b in shown for s,rs in b.runs[experiment].items() if rs]))
+    printed = [s for s in table if any(s in b.runs.get(experiment, {}) for b in bodies)]
+    names = settings or list(dict.fromkeys(printed+[s for b in shown for s,rs in b.runs[experiment].items() if rs]))
     rows = []
     for target,metric in ROWS:
         for s in names:
@@ -496,15 +497,15 @@ def parts_table(
     rows = []
     for c,p in [(c,p) for c in claims for p in c.parts]:
         v = body.judged.get(p)
-        paper = ' / '.join('' if math.isnan(x) else f'{x:.4f}' for x in p.numbers) if isinstance(p,
-            Comparison) and p.paper else ''
+        numbers = p.numbers if isinstance(p, Comparison) and p.paper else ()
+        paper = ' / '.join('' if math.isnan(x) else f'{x:.4f}' for x in numbers)
         made = '; '.join(by_seed(rs, page) for s in settings_of(p) if (rs := body.records(p.experiment, s, p.target)))
         word = f'**{v.word}**'+(f' ({v.note})' if v.note else '') if v else 'not run'
         strict = f'; within 0.05: {v.strict}' if v and v.strict else ''
         rows.append([c.number, p.words, paper, measured(p, v) if v else '', word+strict, v.magnitude if v else '',
                      made])
-    return Table(pd.DataFrame(rows, columns=['','part','paper (A / B)','ours, A minus B','direction','magnitude',
-                                             'runs by seed']), marked(caption, title_of(body)), 'lllrlll')
+    columns = ['','part','paper (A / B)','ours, A minus B','direction','magnitude','runs by seed']
+    return Table(pd.DataFrame(rows, columns=columns), marked(caption, title_of(body)), 'lllrlll')
 
 # %% ../nbs/54_report.ipynb #a244a758
 def spread_of(records:list) -> dict:
@@ -655,9 +656,9 @@ def plot_curves(
     fig,axes = plt.subplots(1, 2, figsize=(7.5,3.1))
     for ax,target in zip(axes, TARGETS):
         for colour,(setting,records) in zip(COLOURS, runs.items()):
-            if not by_target(records, target): continue
-            epochs = pd.concat([pd.DataFrame(r.epochs) for r in by_target(records,
-                target)]).groupby('epoch')[['train_loss','valid_loss']].agg(['mean','min','max'])
+            logs = [pd.DataFrame(r.epochs) for r in by_target(records, target)]
+            if not logs: continue
+            epochs = pd.concat(logs).groupby('epoch')[['train_loss','valid_loss']].agg(['mean','min','max'])
             for part,line in (('train_loss','--'), ('valid_loss','-')):
                 ax.plot(epochs.index, epochs[part,'mean'], line, color=colour, label=setting if line=='-' else None)
                 ax.fill_between(epochs.index, epochs[part,'min'], epochs[part,'max'], color=colour, alpha=.15, lw=0)

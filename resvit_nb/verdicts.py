@@ -221,8 +221,8 @@ def _(part:Slower, runs, made, timing=None):
     value,low,high = (timing or {}).get((part.a, part.b), (math.nan,)*3)
     yes,no = work>=MUCH_LONGER and low>=MUCH_LONGER, work<MUCH_LONGER and high<MUCH_LONGER
     word = 'reproduced' if yes else 'not reproduced' if no else 'inconclusive'
-    note = f'{work:.1f} times the multiply-adds; '+('not timed on an idle machine' if math.isnan(value)
-                                                    else 'timed by turns on an idle machine')
+    timed = 'not timed on an idle machine' if math.isnan(value) else 'timed by turns on an idle machine'
+    note = f'{work:.1f} times the multiply-adds; {timed}'
     return PartVerdict(word, 0. if no else 1., (len(a),len(b)), effect=(value,low,high), note=note)
 
 # %% ../nbs/53_verdicts.ipynb #f6fb66e9
