@@ -330,7 +330,7 @@ def classes_of(record:Record, results:str|Path, data_dir=None) -> dict:
                      f'{weights_file(record.run_id)}; `resvit_train --keep` writes it')
 
 def model_info(record:Record, classes:dict) -> ModelInfo:
-    "What a model folder says about the network of a run"
+    "What a model folder says of the network of a run"
     config, (mean, std) = record.config, channel_stats(record.config)
     return ModelInfo(config.model, config.target, **classes, resolution=config.resolution, image_size=config.image_size,
                      mean=list(mean), std=list(std), precision=config.precision, data=record.data['name'],

@@ -23,7 +23,7 @@ def score_images(
     logits:torch.Tensor,  # Float (N, C)
     labels:torch.Tensor,  # int64 (N,); `NOVEL` where there is no output for the class
 ) -> dict:                # Arrays (N,): label, prediction, confidence, rank, loss
-    "What we keep of each image's logits"
+    "What is kept of each image's logits"
     order = ranked_classes(logits)
     prediction = order[:,0]
     rank = (order==labels[:,None]).int().argmax(1)
