@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN = .venv/bin
 
-.PHONY: reproduce test test-one export docs env readme clean
+.PHONY: reproduce test test-one export docs env hooks readme clean
 
 reproduce: env
 	$(BIN)/resvit_reproduce
@@ -18,6 +18,10 @@ env: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+# git merges notebooks cell by cell, and Jupyter saves them clean
+hooks: env
+	$(BIN)/nbdev_install_hooks
 
 # one notebook: make test-one NB=21_vit
 test-one: env

@@ -28,7 +28,7 @@ def curve(
     height:int=22,
     lines:dict=None,    # Column -> its dashes [the validation loss alone]
 ) -> FT:
-    "Losses by epoch as an SVG; a loss that is no number leaves a gap"
+    "Losses by epoch as an SVG, with a gap where a loss is not a number"
     lines = lines or {'valid_loss': ''}
     values = {k: np.array([e[k] for e in epochs], float) for k in lines}
     seen = np.concatenate([v[np.isfinite(v)] for v in values.values()])
@@ -40,8 +40,8 @@ def curve(
     return ft('svg', *drawn, viewBox=f'0 0 {width} {height}', width=width, height=height, role='img', aria_label=said)
 
 # %% ../nbs/57_catalogue.ipynb #71ba657f
-SHOWN = ('data','target','model','epochs','seed')    # said even where they are as by default
-FOLDERS = dict(bird_dog_reptile='COURSE', cifar100='CIFAR100', image_tree='PHOTOS')    # of the reader
+SHOWN = ('data','target','model','epochs','seed')    # named even if they have their default
+FOLDERS = dict(bird_dog_reptile='COURSE', cifar100='CIFAR100', image_tree='PHOTOS')    # the reader's
 
 def train_command(
     config:RunConfig,
@@ -88,7 +88,7 @@ def facts(
     record:Record,
     repository:str,    # Address of the project, for links to commits
 ) -> dict:             # Name -> text or link
-    "What a reader may want to know of a run, beside its scores"
+    "What a reader may want to know about a run, apart from its scores"
     d,h,code = record.data,record.hardware,record.code or {}
     commit = code.get('commit')
     said = A(commit[:10], href=f'{repository}/tree/{commit}') if commit else 'not recorded'
@@ -104,7 +104,7 @@ def facts(
 
 # %% ../nbs/57_catalogue.ipynb #ce261129
 def unfolded(record:Record, before:dict, records:str, repository:str) -> FT:
-    "What a click shows of a run"
+    "What a click on a run shows"
     rows = [x for k,v in facts(record, repository).items() for x in (Dt(k), Dd(v))]
     files = [A('record', href=f'{records}/{record.run_id}.json'), ', ',
              A('every test image', href=f'{records}/{record.run_id}.npz')]
@@ -113,7 +113,7 @@ def unfolded(record:Record, before:dict, records:str, repository:str) -> FT:
               colspan=len(COLUMNS))
 
 def one_run(record:Record, of:str, setting:str, before:dict, records:str, repository:str) -> FT:
-    "A run as a body of the table of its own: its line, and what is folded"
+    "A run as a body of the table: its line, and the folded rest"
     alike = run_id(replace(record.config, seed=0, split_seed=0))[-10:]
     return Tbody(Tr(*cells(record, of, setting)), Tr(unfolded(record, before, records, repository), cls='rv-more'),
                  id=record.run_id, data_alike=f'{of} {alike}')
@@ -202,7 +202,7 @@ class Runs:
         order = {name: i for i,name in enumerate(self.used)}
         self.records = sorted(records, key=lambda r: (order.get(r.run_id, len(order)), r.run_id))
     def of(self, record:Record) -> tuple:
-        "Whose run it is, and what it is there; others begin pre-trained runs, or stand for themselves"
+        "The group and settings of a run; 'pre-training' if other runs begin with it, else 'other'"
         begun = {r.config.weights for r in self.records}
         return self.used.get(record.run_id, ('pre-training' if record.run_id in begun else 'other', ''))
     def _repr_html_(self):

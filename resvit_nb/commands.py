@@ -63,12 +63,12 @@ def write_help():
 
 # %% ../nbs/63_commands.ipynb #8d644bb0
 def say_help(name:str):
-    "Print the stored help of a command, and end quietly where nobody reads on, as in `resvit_train --help | head`"
+    "Print the stored help of a command, and end quietly if the reader stops, as in `resvit_train --help | head`"
     try: print('\n'.join(json.loads(HELP.read_text(encoding='utf-8'))[name]), flush=True)
     except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 def main():
-    "Be the console script that the process was started as"
+    "Run the console script that this process was started as"
     name = Path(sys.argv[0]).stem
     if {'-h', '--help'} & {*sys.argv[1:]}: return say_help(name)
     try: command = find_command(name).command

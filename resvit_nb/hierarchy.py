@@ -61,7 +61,7 @@ def superclass_correct_through_subclass(
     fine,        # Record of a run on subclasses
     parent:np.ndarray,  # From `find_parent`
 ) -> np.ndarray:        # bool (N,)
-    "Whether the predicted subclass has the superclass of the true one"
+    "Whether the predicted subclass belongs to the true superclass"
     parent = check_parent(fine, parent)
     return parent[fine.images['prediction']]==parent[fine.images['label']]
 
@@ -81,7 +81,7 @@ def hierarchy_images(
     fine,    # Record of a run on subclasses
     coarse,  # Record of a run on superclasses, otherwise of the same setting
 ) -> dict:          # Arrays (N,), bool
-    "What a pair of runs does with each test image; means over images are rates, differences can be paired"
+    "What a pair of runs predicts for each test image; means over images are rates"
     check_same_setting(fine, coarse)
     parent = find_parent(fine, coarse)
     subclass_correct = fine.images['prediction']==fine.images['label']
@@ -121,7 +121,7 @@ HIERARCHY_SCORES |= {f'{target}_{score}': f'{words}, {target} network'
 def share_of(
     what:np.ndarray,   # Per image: bool, or a number (N,)
     where:np.ndarray,  # bool (N,)
-) -> float:            # nan where there is nothing to take a share of
+) -> float:            # nan if `where` is empty
     "The mean of `what` over the images `where`"
     return float(what[where].mean()) if where.any() else float('nan')
 

@@ -35,7 +35,7 @@ def paper_table(
 SWAP = dict(superclass=.6966, subclass=.0742)    # accuracies, section 4.2
 
 def paper_numbers(number:int) -> pd.DataFrame:
-    "A table of the paper with what its section says in words"
+    "A table of the paper, with the numbers that only its section's text gives"
     table = paper_table(number)
     if number==2: table['swapped'] = [SWAP[target] if metric=='accuracy' else nan for target,metric in ROWS]
     return table
@@ -46,7 +46,7 @@ class Comparison:
     "Setting A against setting B in one score"
     experiment:str   # Whose settings these are
     a:str            # A setting
-    expected:str     # What the claim says of A's score: higher, lower, same or not higher
+    expected:str     # What the claim says about A's score: higher, lower, same or not higher
     b:str            # Another setting
     target:str       # superclass or subclass
     metric:str       # accuracy or loss
@@ -82,7 +82,7 @@ SHAPES = {'falls':'falls in the second half', 'rises':'rises in the second half'
 
 @dataclass(frozen=True)
 class Curve:
-    "Something that is seen in a loss curve"
+    "A shape of a loss curve"
     setting:str     # ViT or ResNet50, of the experiment `curves`
     target:str      # superclass or subclass
     column:str      # train_loss or valid_loss
@@ -115,7 +115,7 @@ class Claim:
     text:str     # What is claimed
     where:str    # Section of the paper, or 'ours'
     page:str     # Notebook with the experiment
-    parts:tuple  # What has to hold
+    parts:tuple  # All of them have to hold
 
 def compared(experiment:str, a:str, b:str, paper:int=None, accuracy:str=None, loss:str=None, targets=TARGETS) -> tuple:
     "The same comparison on several targets, for accuracy, loss or both"
@@ -124,12 +124,12 @@ def compared(experiment:str, a:str, b:str, paper:int=None, accuracy:str=None, lo
 
 # %% ../nbs/50_paper.ipynb #6c253c2c
 def dropout_parts(start:str='', paper:int=None) -> tuple:
-    "What claim 4 is made of, for networks that begin in the same way"
+    "The parts of claim 4, for networks that begin in the same way"
     return compared('dropout', f'0.5{start}', f'0.2{start}', paper, accuracy='same') + compared('dropout',
         f'0.8{start}', f'0.2{start}', paper, accuracy='lower')
 
 def vit_behind(a:str, b:str, paper:int=None) -> tuple:
-    "What claim 5 is made of, for a ViT and a ResNet-50"
+    "The parts of claim 5, for a ViT and a ResNet-50"
     return compared('vit', a, b, paper, accuracy='not higher', targets=['superclass']) + compared('vit', a, b, paper,
         accuracy='lower', targets=['subclass'])
 

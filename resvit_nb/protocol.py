@@ -83,7 +83,7 @@ def make_plan(
     seeds:int=None,              # Repetitions of every run [the profile's, or the stage's]
     stage:int=None,              # 1 or 2, of profile paper: whose seeds and splits [seeds from 0, one split]
 ) -> Plan:
-    "An experiment's runs; `InputError` for a value that cannot be"
+    "An experiment's runs; `InputError` for an impossible value"
     settings = EXPERIMENTS[check_one_of('experiment', experiment, EXPERIMENTS)]
     size = find_profile(profile, dataset)
     numbers = seed_numbers(seeds, stage, profile, size.seeds)
@@ -95,17 +95,17 @@ def make_plan(
     configs = {name: [fill_in(size, target, changes, start, seed, seed if stage==2 else 0) for target in TARGETS
                       for seed in numbers if (experiment,name) not in size.left_out]
                for name,changes in settings.items()}
-    before = [size.pretraining] if any(c.weights==start for cs in configs.values()
-                                       for c in cs) and weights!='imagenet' else []
-    title = ', '.join([profile, *(x for x in (dataset, weights if weights!='pre-training' else None,
-                                              f'{resolution} px' if resolution else None) if x)])
+    begun = weights!='imagenet' and any(c.weights==start for cs in configs.values() for c in cs)
+    before = [size.pretraining] if begun else []
+    parts = [profile, dataset, weights if weights!='pre-training' else None, f'{resolution} px' if resolution else None]
+    title = ', '.join(part for part in parts if part)
     return Plan(experiment, title, size, configs, before)
 
 # %% ../nbs/51_protocol.ipynb #1f352994
 STAGES = {1: range(3), 2: range(3, 9)}    # seeds; in stage 2 each seed has a split of its own
 
 def seed_numbers(seeds, stage, profile:str, usual:int) -> list:
-    "Which seeds: the first `seeds` of a stage, or from 0; `InputError` for what is not there"
+    "Which seeds: the first `seeds` of a stage, or from 0; `InputError` for more than there are"
     if seeds is not None and (type(seeds) is not int or seeds<1):
         raise InputError(f'seeds {seeds!r}: expected at least 1')
     if stage is None: return list(range(seeds or usual))
@@ -126,21 +126,21 @@ def fill_in(size:Profile, target:str, changes:dict, start:str, seed:int, split_s
 
 # %% ../nbs/51_protocol.ipynb #5fcd7ffe
 def folders(plan:Plan, data_dir=None, pretrain_dir=None) -> dict:
-    "Folders by name of the data set: of the experiment's images, and of those of its pre-training"
+    "Name of a data set -> its folder, for the experiment's images and those of its pre-training"
     named = {plan.profile.pretraining.data: pretrain_dir, plan.profile.base.data: data_dir}
     return {name:str(path) for name,path in named.items() if path is not None and name!='fractals'}
 
 def check_given(n_jobs:int=None, **places):
-    "`InputError` for a folder or archive that was named and is not there, or for no training at a time"
+    "`InputError` for a folder or archive that does not exist, or for fewer than one training at a time"
     for name,path in places.items():
         if path is not None and not (path and Path(path).exists()):
             raise InputError(f'{name} {path}: folder or archive missing')
     if n_jobs is not None and n_jobs<1: raise InputError(f'n_jobs {n_jobs}: expected at least 1')
 
 def can_train_with(config:RunConfig, before:list, results, dirs) -> bool:
-    "Whether the images of this run are there, and those of the pre-training that it begins with"
-    return can_train(config, results, dirs) and all(can_train(b, results, dirs) or stored(b, results) for b in before
-                                                    if run_id(b)==config.weights)
+    "Whether we have the images of this run, and those of the pre-training that it begins with"
+    needed = [b for b in before if run_id(b)==config.weights]
+    return can_train(config, results, dirs) and all(can_train(b, results, dirs) or stored(b, results) for b in needed)
 
 # %% ../nbs/51_protocol.ipynb #ee5e07f7
 def train_missing(
@@ -151,7 +151,7 @@ def train_missing(
     n_jobs:int=None,          # Trainings at a time [one a core]
     cluster:str=None,         # Address of a dask scheduler whose workers train
 ):
-    "Train what has no record yet, as far as there are images, and say what there is none for"
+    "Train the runs that have no record yet and whose images we have, and print how many remain"
     if not plans: return
     before = list(dict.fromkeys(c for p in plans for c in p.before))
     configs = list(dict.fromkeys(c for p in plans for c in p.configs))
@@ -167,16 +167,16 @@ def train_missing(
 
 # %% ../nbs/51_protocol.ipynb #101d0ca9
 def stored_runs(plan:Plan, results:str|Path) -> dict:
-    "Setting's name -> its `Record`s, as far as they are stored; nothing is trained"
-    return {name: run_all([c for c in configs if stored(c, results)], results, {}) for name,
-            configs in plan.settings.items()}
+    "Setting's name -> its stored `Record`s; trains nothing"
+    return {name: run_all([c for c in configs if stored(c, results)], results, {})
+            for name,configs in plan.settings.items()}
 
 def carry_out(plan:Plan, results:str|Path, data_dir:str=None, pretrain_dir:str=None, n_jobs:int=None) -> dict:
-    "Setting's name -> its `Record`s, as far as they can be had; options as for `train_missing`"
+    "Setting's name -> its `Record`s, after training the missing ones where we can; options as for `train_missing`"
     train_missing([plan], results, data_dir, pretrain_dir, n_jobs)
     dirs = folders(plan, data_dir, pretrain_dir)
-    return {name: run_all([c for c in configs if stored(c, results)], results, dirs) for name,
-            configs in plan.settings.items()}
+    return {name: run_all([c for c in configs if stored(c, results)], results, dirs)
+            for name,configs in plan.settings.items()}
 
 # %% ../nbs/51_protocol.ipynb #e408623f
 DECISIVE = (('augmentation','with'), ('augmentation','without'), ('augmentation','swapped'), ('dropout','0.5'),
@@ -213,21 +213,21 @@ def step_runs(
     step = CAMPAIGN[check_one_of('step', name, CAMPAIGN)]
     configs = []
     for resolution in step.resolutions:
-        plans = {e: make_plan(e, 'paper', step.dataset, resolution=resolution, seeds=step.seeds, stage=2) for e,
-                 _ in step.settings}
+        plans = {e: make_plan(e, 'paper', step.dataset, resolution=resolution, seeds=step.seeds, stage=2)
+                 for e,_ in step.settings}
         configs += [c for e,setting in step.settings for c in plans[e].settings[setting]]
     return sorted(dict.fromkeys(configs), key=lambda c: c.seed)    # stable: the order of settings stays
 
 # %% ../nbs/51_protocol.ipynb #29b4f092
-# of stage 2; a second one would be a deviation, and said to be one
+# of stage 2; a second one would be a deviation, to be listed below
 PROTOCOL_COMMITS = ('05f4ae03ab8d347e1786063be4e1e48bb541fc6a',)
 
 def is_stage2(config:RunConfig) -> bool:
-    "Whether a run belongs to stage 2: a seed of its own, and its own split with it"
+    "Whether a run belongs to stage 2: its seed is one of that stage's, and its split has the same number"
     return config.seed in STAGES[2] and config.split_seed==config.seed
 
 def check_protocol(record:Record, commits:tuple=None) -> Record:
-    "The record itself; `InputError` for one of stage 2 that was not trained by the frozen protocol"
+    "The record itself; `InputError` for one of stage 2 that the frozen protocol did not train"
     commits = PROTOCOL_COMMITS if commits is None else commits
     if not is_stage2(record.config): return record
     code = record.code or {}
@@ -241,7 +241,7 @@ def check_protocol(record:Record, commits:tuple=None) -> Record:
 
 # %% ../nbs/51_protocol.ipynb #4189ee98
 def check_mixture(results:str|Path, configs:list, commit:str):
-    "`InputError` where a folder holds runs of the campaign that another commit trained"
+    "`InputError` if a folder holds runs of the campaign that another commit trained"
     for c in configs:
         if not stored(c, results): continue
         check_protocol(read_record(Path(results)/f'{run_id(c)}.json'), (commit,))
@@ -274,7 +274,7 @@ def resvit_campaign(
 
 # %% ../nbs/51_protocol.ipynb #1e023def
 def pretrain(config:RunConfig, results:str|Path, dirs:dict):
-    "Make the pre-training run that a run begins with, unless it has its record"
+    "Train the pre-training run that a run begins with, unless its record is stored"
     for dataset in (None, 'cifar100'):
         before = find_profile('paper', dataset).pretraining
         if run_id(before)==config.weights and not stored(before, results):

@@ -73,6 +73,6 @@ def evaluate(
     learn,     # Learner, trained
     dl,        # Loader that is not shuffled
 ) -> dict:     # See `score_images`
-    "What is kept of each image of `dl`, in its order"
+    "What we keep of each image of `dl`, in its order"
     with learn.no_bar(): logits,labels = learn.get_preds(dl=dl, act=noop)
     return score_images(logits.float().cpu(), labels.cpu())

@@ -47,7 +47,7 @@ SCALES = dict(accuracy=(arcsine, from_arcsine), loss=(np.log, np.exp))    # ther
 METRICS = tuple(SCALES)
 
 def to_scale(values, metric:str) -> np.ndarray:
-    "Accuracies on the arcsine, losses on the log scale; `InputError` for what is neither"
+    "Accuracies on the arcsine scale, losses on the log scale; `InputError` for impossible values"
     values = np.asarray(values, float)
     bad = values[~((values>=0)&(values<=1))] if check_one_of('metric', metric,
         METRICS)=='accuracy' else values[~((values>0)&np.isfinite(values))]
@@ -61,7 +61,7 @@ PRIOR_DF = 4          # degrees of freedom that the common variance counts as
 FEWEST_TO_SHARE = 3   # settings; fewer do not share
 
 def moderate(
-    variances,         # Of the runs of each setting (settings,); NaN where there is one run
+    variances,         # Of the runs of each setting (settings,); NaN for a single run
     n,                 # Runs of each setting (settings,)
     groups,            # What may share a variance: a name for each setting
 ) -> tuple:            # Moderated variances and their degrees of freedom, both (settings,)
@@ -97,13 +97,13 @@ class Estimate:
         half = stdtrit(self.df, (1+level)/2)*self.error    # `t.ppf`, forty times as fast
         return self.value-half, self.value+half
     def p_below(self, bound) -> float:
-        "Probability of what we saw or lower, where the truth is `bound`"
+        "Probability of this value or a lower one, if the truth is `bound`"
         away = bound-self.value
         return float(t.sf(away/self.error if self.error else math.copysign(math.inf, away), self.df))
 
 # %% ../nbs/52_statistics.ipynb #7c39bb82
 def sample(values, variance:float=None, df:float=None) -> Sample:
-    "Runs of one setting; with their own variance unless a moderated one is given"
+    "Runs of one setting, with their own variance or a moderated one"
     values = np.asarray(values, float)
     if values.ndim!=1 or not len(values): raise InputError(f'values of shape {values.shape}: expected one number a run')
     own = values.var(ddof=1) if len(values)>1 else np.nan
@@ -112,14 +112,14 @@ def sample(values, variance:float=None, df:float=None) -> Sample:
 
 def difference(
     a:Sample, b:Sample,         # Two settings on the same scale
-    image_variance:float=0.,    # Of the difference, for test images that all runs share
+    from_images:float=0.,       # Variance that comes from test images which all runs share
 ) -> Estimate:
     "A minus B, runs not paired: error and degrees of freedom of Welch (1947)"
     parts = np.array([a.variance/a.n, b.variance/b.n])
     total,df = parts.sum(),np.array([a.df, b.df])
     spread = np.sum(parts**2/np.maximum(df, 1e-9)) or np.inf
-    return Estimate(a.mean-b.mean, math.sqrt(total+image_variance), (total+image_variance)**2/spread
-                    if np.isfinite(spread) else np.inf)
+    error = math.sqrt(total+from_images)
+    return Estimate(a.mean-b.mean, error, (total+from_images)**2/spread if np.isfinite(spread) else np.inf)
 
 # %% ../nbs/52_statistics.ipynb #dd10e367
 SLOPES = dict(accuracy=lambda p: 1/np.sqrt(max(p*(1-p), 1e-9)), loss=lambda l: 1/l)    # of the scales, at a mean
@@ -191,7 +191,7 @@ def read_shape(
     loss:np.ndarray,  # Float (epochs,)
     shape:str,        # falls, rises, early minimum or spike
 ) -> tuple:           # value, low, high, and whether it is so: True, False or None
-    "Read something off a loss curve"
+    "Whether a loss curve has a shape, and by how much"
     n,lowest = len(loss),epoch_of_minimum(loss)
     if shape=='spike': return (k := sum(e>lowest for e in spikes(loss)),)*3 + (k>0,)
     if shape=='early minimum': return (lowest/n,)*3 + (.1<=lowest/n<=.3,)

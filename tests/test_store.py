@@ -17,7 +17,7 @@ from resvit_nb.scores import summarise
 from resvit_nb.config import RunConfig, run_id
 from resvit_nb.records import read_record
 from resvit_nb.runs import run, run_folder, weights_file
-from resvit_nb.audit import compare, rerun, resvit_runs
+from resvit_nb.audit import compare_records, rerun, resvit_runs
 
 ROOT = Path(__file__).parent.parent
 CONFIG = RunConfig(data='image_tree', resolution=16, image_size=16, model='vit_tiny', dim=48, depth=2, heads=3, augment=True, drop=.5, recipe='one-cycle', batch_size=6, epochs=3)
@@ -466,9 +466,9 @@ def test_nan_is_nan():
     loss = np.array([1, np.nan, np.inf, -0.], np.float32)
     images = dict(index=np.arange(4), label=np.zeros(4, int), prediction=np.zeros(4, int), loss=loss)
     def made(**changes): return records.Record(CONFIG, {}, [dict(valid_loss=float('nan'))], dict(accuracy=1.), 1, '', '', 1, 1., '', {}, {}, images | changes)
-    assert compare(made(), made(loss=loss.copy())).same
-    assert compare(made(), made(loss=np.array([1, np.nan, np.inf, 0.], np.float32))).arrays == dict(loss=1)    # -0. is another bit
-    assert compare(made(), made(loss=loss.astype(float))).arrays == dict(loss=4)
+    assert compare_records(made(), made(loss=loss.copy())).same
+    assert compare_records(made(), made(loss=np.array([1, np.nan, np.inf, 0.], np.float32))).arrays == dict(loss=1)    # -0. is another bit
+    assert compare_records(made(), made(loss=loss.astype(float))).arrays == dict(loss=4)
 
 def test_resvit_runs_trains_again(store, capsys, tmp_path):
     tree, results, go = store
