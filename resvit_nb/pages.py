@@ -100,9 +100,11 @@ def rename_pages(proc:Path):
         p.write_text(text, 'utf-8')
         if p.name in pages: p.rename(p.with_name(pages[p.name]))
 
+# %% ../nbs/59_pages.ipynb #579b0d70
 def link_within(proc:Path, host:str):
     "Make nbdev's links to the published site links within the site, where it has the page"
-    here = {p.relative_to(proc).with_name(page_name(p.name)).with_suffix('.html').as_posix() for p in proc.rglob('*.ipynb')}
+    pages = (p.relative_to(proc).with_name(page_name(p.name)) for p in proc.rglob('*.ipynb'))
+    here = {p.with_suffix('.html').as_posix() for p in pages}
     def within(m): return f'](/{m[1]}' if m[1] in here else m[0]
     for p in proc.rglob('*.ipynb'):
         p.write_text(re.sub(rf'\]\({re.escape(host)}/([\w./-]*)', within, p.read_text('utf-8')), 'utf-8')

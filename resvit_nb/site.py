@@ -184,8 +184,8 @@ def home_of(
     titles = {name: nb.cells[0].source.splitlines()[0].removeprefix('# ') for name,nb in pages.items()}
     links = '\n'.join(f'* [{title}](experiments/{name})' for name,title in titles.items())
     cells = [prose('# A first look, made on this machine\n\n> '+what),
-             prose("These runs are few, and most are smaller than the paper's. They show how everything works and decide "
-                   f'nothing. What came out at full size is in [the reproduction]({c.doc_host}{c.doc_baseurl}).'),
+             prose("These runs are few, and most are smaller than the paper's. They show how everything works and "
+                   f'decide nothing. What came out at full size: [the reproduction]({c.doc_host}{c.doc_baseurl}).'),
              *shown, prose('## Page by page\n\n'+links)]
     metadata = dict(next(iter(pages.values())).metadata, made_here=True)
     return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
