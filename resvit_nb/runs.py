@@ -411,7 +411,8 @@ def say_kept(folder:Path):
     "Print where a model folder is, and what is novel to it"
     print(f'model: {folder}')
     novelty = folder_info(folder).novelty
-    if novelty: print(f"novel: {novelty['score']} above {novelty['threshold']:.3f}, on the level of {novelty['level']}es")
+    if novelty is None: return
+    print(f"novel: {novelty['score']} above {novelty['threshold']:.3f}, on the level of {novelty['level']}es")
 
 # %% ../nbs/42_runs.ipynb #77c88e93
 @console_script
