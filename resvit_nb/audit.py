@@ -19,8 +19,9 @@ from .core import InputError, cache_folder, check_one_of, console_script, digest
 from .images import HierarchicalImages, find_split
 from .sources import SOURCES
 from .records import Record, leftovers, list_records, passed_over, read_all, read_record, remove
-from .runs import (
-    RESULTS, can_train, check_writable, folder_of, images_of, keep_model, run_folder, train, weights_file)
+from resvit_nb.runs import (
+    ADOPTED, RESULTS, adopted, can_train, check_writable, folder_of, images_of, keep_model, run_folder, train,
+    weights_file)
 
 # %% ../nbs/44_audit.ipynb #5df92963
 def entries_that_differ(a:np.ndarray, b:np.ndarray) -> np.ndarray:
@@ -94,6 +95,7 @@ def begin_with(record:Record, data_dir, results, folder:Path):
     "The weights that a second training begins with; those of a pre-training, if it is trained again, are in `folder`"
     name = record.config.weights
     if name=='none': return None
+    if name.startswith(ADOPTED): return adopted(name)
     if name=='imagenet' or Path(name).suffix: return name
     cached, again = weights_file(name), folder/f'{name}.safetensors'
     if cached.exists() and digest(cached)==record.weights.get('begun'): return cached

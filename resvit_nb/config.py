@@ -35,7 +35,7 @@ class RunConfig:
     dim:int = None                  # ViT: length of a token [the model's]
     depth:int = None                # ViT: number of blocks [the model's]
     heads:int = None                # ViT: heads of each attention [the model's]
-    weights:str = 'none'            # What it begins with: none, imagenet, a file, or the name of a pre-training run
+    weights:str = 'none'            # What it begins with: none, imagenet, a file, a model folder, or the name of a run
     freeze:bool = False             # Train the classifier only?
     drop:float = 0.                 # Dropout rate before the classifier
     epochs:int = 10                 # Passes over the training images
@@ -66,7 +66,7 @@ def check_field(name:str, value, default):
     if name=='drop' and (type(value) not in (int, float) or not 0<=value<1):
         raise InputError(f'drop {value!r}: expected a rate of at least 0 and below 1')
     if name=='weights' and type(value) is not str:
-        raise InputError(f'weights {value!r}: expected none, imagenet, a file, or the name of a run')
+        raise InputError(f'weights {value!r}: expected none, imagenet, a file, a model folder, or the name of a run')
 
 # %% ../nbs/40_config.ipynb #d78e6216
 def check_config(config:RunConfig):

@@ -4,23 +4,24 @@
 
 # %% auto #0
 __all__ = ['KERAS_LEAST', 'READINGS', 'SCORES', 'MEAN', 'STD', 'KERAS_MEANS', 'INPUTS', 'NETWORKS', 'FAULTS', 'SHORT', 'FOREIGN',
-           'FORENSICS', 'REACH', 'LOSS_REACH', 'ACCURACIES', 'LOSSES', 'KINDS', 'NOVEL', 'WEAK', 'ALIKE', 'MARK',
-           'LOWEST', 'SETTLE', 'SOURCES_OF', 'SURE', 'FEWEST', 'MOST', 'ONE_CLASS', 'PLANTED', 'string_order', 'read',
-           'network_pairs', 'through_parents', 'scores_of', 'stored_points', 'normalise', 'resized', 'through',
-           'batch_norms', 'in_training_mode', 'never_updated', 'statistics_of', 'logits_with', 'with_novel', 'held_out',
-           'known_parts', 'pixels_of', 'short_network', 'logits_of', 'printed_scores', 'fault_scores', 'short_runs',
-           'novel_scores', 'without_superclasses', 'mostly_novel', 'swap_scores', 'write_short_runs', 'read_short_runs',
-           'closed_records', 'paper_pairs', 'Suspect', 'apart', 'losses_reached', 'judge', 'distance', 'reached',
-           'reached_whole', 'one_class_points', 'with_novel_images', 'unseen_ratio', 'reported_shares', 'fault_points',
-           'suspects_of', 'suspects_in_twos', 'range_words', 'excluded_by', 'reaching', 'suspects_table',
-           'nearest_first', 'nearest', 'forensic_sentence', 'how_alike', 'agreement', 'middle', 'draw_suspect',
-           'plot_plane', 'named', 'accuracy_words', 'out_of_reach', 'what_remains', 'excluded_words', 'remaining_words',
-           'shown', 'swap_words', 'alike_words', 'kept_table', 'sources_table', 'Finding', 'class_numbers',
-           'check_losses', 'class_shares', 'beyond', 'better', 'check_commonest', 'orders_of', 'best_reading',
-           'check_order', 'check_off_by_one', 'relabelled', 'check_relabelling', 'check_link', 'in_batches',
-           'check_step', 'uneven', 'check_along', 'check_one_class', 'check_sides', 'check_loss', 'Diagnosis',
-           'diagnose', 'collapsed', 'novel_classes', 'shuffled_inside', 'late_shuffle', 'found_in', 'percent',
-           'planted_table', 'healthy_predictions', 'false_alarms']
+           'LARGE', 'SMALL_PX', 'TUNED', 'FORENSICS', 'REACH', 'LOSS_REACH', 'ACCURACIES', 'LOSSES', 'KINDS', 'NOVEL',
+           'WEAK', 'ALIKE', 'MARK', 'LOWEST', 'SETTLE', 'SOURCES_OF', 'SURE', 'FEWEST', 'MOST', 'ONE_CLASS', 'PLANTED',
+           'string_order', 'read', 'network_pairs', 'through_parents', 'scores_of', 'stored_points', 'normalise',
+           'resized', 'through', 'batch_norms', 'in_training_mode', 'never_updated', 'statistics_of', 'logits_with',
+           'with_novel', 'held_out', 'known_parts', 'pixels_of', 'short_network', 'logits_of', 'printed_scores',
+           'fault_scores', 'short_runs', 'novel_scores', 'without_superclasses', 'mostly_novel', 'swap_scores',
+           'made_for_large', 'tuned_scores', 'large_scores', 'write_short_runs', 'read_short_runs', 'closed_records',
+           'paper_pairs', 'Suspect', 'apart', 'losses_reached', 'judge', 'distance', 'reached', 'reached_whole',
+           'one_class_points', 'with_novel_images', 'unseen_ratio', 'reported_shares', 'fault_points', 'suspects_of',
+           'suspects_in_twos', 'range_words', 'excluded_by', 'reaching', 'suspects_table', 'nearest_first', 'nearest',
+           'forensic_sentence', 'how_alike', 'agreement', 'middle', 'draw_suspect', 'plot_plane', 'named',
+           'accuracy_words', 'out_of_reach', 'what_remains', 'excluded_words', 'remaining_words', 'shown', 'swap_words',
+           'large_words', 'alike_words', 'kept_table', 'sources_table', 'Finding', 'class_numbers', 'check_losses',
+           'class_shares', 'beyond', 'better', 'check_commonest', 'orders_of', 'best_reading', 'check_order',
+           'check_off_by_one', 'relabelled', 'check_relabelling', 'check_link', 'in_batches', 'check_step', 'uneven',
+           'check_along', 'check_one_class', 'check_sides', 'check_loss', 'Diagnosis', 'diagnose', 'collapsed',
+           'novel_classes', 'shuffled_inside', 'late_shuffle', 'found_in', 'percent', 'planted_table',
+           'healthy_predictions', 'false_alarms']
 
 # %% ../nbs/56_forensics.ipynb #2f27702a
 import json, math, time
@@ -32,7 +33,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import binom, chi2
 from .core import InputError, check_one_of, write_atomically
 from .images import TARGETS, find_split, hierarchical_images
-from .sources import bird_dog_reptile, cifar100
+from .sources import bird_dog_reptile, cifar100, fractals
 from .batches import image_loaders, imagenet_stats
 from .models import create_model
 from .learner import image_learner
@@ -350,6 +351,49 @@ def swap_scores(data, foreign, q:dict, epochs:dict=SHORT, width:int=16, seed:int
         scores[t] = printed_scores(logits_of(model, pixels), labels)
     return scores
 
+# %% ../nbs/56_forensics.ipynb #d7b1f673
+LARGE,SMALL_PX = 112,32    # pixels: what the weights are made for, and what they get
+
+def made_for_large(size:int=LARGE, width:int=8, epochs:int=8, each:int=60, seed:int=0) -> tuple:
+    "A network that learned fractals of `size` px, and scores on others of them: as trained, reduced, enlarged again"
+    data = fractals(each, size, seed, family=1)
+    parts = find_split('8:1:1')(data, seed)
+    model = short_network(data, 'subclass', parts, epochs, width, seed)
+    labels,pixels = torch.from_numpy(data.subclass[parts['test']]),pixels_of(data.images[parts['test']])
+    shown = {'as trained': pixels, 'reduced': resized(pixels, SMALL_PX), 'enlarged again': through(pixels, SMALL_PX)}
+    return model, {name: printed_scores(logits_of(model, x), labels) for name,x in shown.items()}
+
+# %% ../nbs/56_forensics.ipynb #0d4b27be
+TUNED = {    # way to go on from weights made for larger images -> are they frozen, are the images enlarged?
+    f'frozen weights made for {LARGE} px': (True, False),
+    f'weights made for {LARGE} px, trained on': (False, False),
+    f'frozen weights made for {LARGE} px, images enlarged': (True, True)}
+
+# %% ../nbs/56_forensics.ipynb #2dc6161a
+def tuned_scores(model, data, way:str, epochs:dict=SHORT, size:int=LARGE, seed:int=0, most:int=1200) -> dict:
+    "Accuracy and loss, by target, of a copy of `model` that went on in one of the ways of `TUNED`"
+    freeze,enlarged = TUNED[check_one_of('way', way, TUNED)]
+    parts,scores = find_split('3:1:6')(data, seed),{}
+    test = np.random.default_rng(seed).permutation(parts['test'])[:most]
+    for t in TARGETS:
+        set_seed(seed, reproducible=True)
+        dls = image_loaders(data, t, parts, image_size=size if enlarged else None, device='cpu')
+        tuned = deepcopy(model).train()
+        tuned.reset_classifier(dls.c)
+        learn = image_learner(dls, tuned, 'one-cycle', 'float32', freeze=freeze)
+        learn.fit(epochs[t])
+        pixels = pixels_of(data.images[test])
+        said = logits_of(learn.model.eval(), resized(pixels, size) if enlarged else pixels)
+        scores[t] = printed_scores(said, torch.from_numpy(data.labels(t)[test]))
+    return scores
+
+def large_scores(data, others:list) -> dict:
+    "Scores of weights made for larger images: on their own fractals, on `data` in every way, on `others` as they are"
+    model,own = made_for_large()
+    ways = {data.name: TUNED} | {d.name: list(TUNED)[:2] for d in others}
+    tuned = {d.name: {way: tuned_scores(model, d, way) for way in ways[d.name]} for d in (data, *others)}
+    return dict(size=LARGE, fractals=own, tuned=tuned)
+
 # %% ../nbs/56_forensics.ipynb #7e316239
 FORENSICS = 'forensics.json'
 
@@ -369,14 +413,14 @@ def write_short_runs(
     with cpu_threads(1):
         runs = {images.name: [short_runs(images, foreign, seed=seed) for seed in range(seeds)],
                 public.name: [short_runs(smaller, foreign, dict(superclass=6, subclass=8))]}
-        swap = swap_scores(images, foreign, q) | dict(q=q)
+        swap,large = swap_scores(images, foreign, q) | dict(q=q),large_scores(images, [smaller])
     parents = dict(zip(public.subclasses, (public.superclasses[p] for p in public.parent)))
-    kept = dict(runs=runs, swap=swap, twin_parents=parents)
+    kept = dict(runs=runs, swap=swap, large=large, twin_parents=parents)
     write_atomically(Path(results)/FORENSICS, lambda f: f.write((json.dumps(kept, indent=1)+'\n').encode()))
 
 # %% ../nbs/56_forensics.ipynb #b91178cc
 def read_short_runs(results:str|Path) -> dict:
-    "What `write_short_runs` wrote: `runs`, a list for each data set, `swap`, and `twin_parents`"
+    "What `write_short_runs` wrote: `runs`, a list for each data set, `swap`, `large`, and `twin_parents`"
     path = Path(results)/FORENSICS
     try: return json.loads(path.read_text('utf-8'))
     except FileNotFoundError: why = 'not there'
@@ -385,7 +429,7 @@ def read_short_runs(results:str|Path) -> dict:
 
 def closed_records(results:str|Path) -> list:
     "The `Record`s whose test has classes of the training only"
-    return [r for r in read_all(results)[0] if not r.config.split.startswith('novel')]
+    return [r for r in read_all(results)[0] if 'novel' not in r.config.split]
 
 # %% ../nbs/56_forensics.ipynb #c63d7c08
 def paper_pairs() -> pd.DataFrame:
@@ -509,6 +553,10 @@ def suspects_of(
     found += [Suspect('one class for every image', 'labels', one_class_points(coarse, one.images)),
               Suspect('one output that training never fills', 'labels', fault_points(runs, ('as trained',)))]
     found += [Suspect(f, 'inputs', fault_points(runs, [f])) for f in FAULTS[1:]]
+    for way,(_,enlarged) in TUNED.items():
+        if enlarged: continue
+        scores = short['large']['tuned'][dataset][way]
+        found.append(Suspect(way, 'inputs', pd.DataFrame([scores_of(*(scores[t] for t in TARGETS))], columns=SCORES)))
     return found + [Suspect(NOVEL, 'tests', with_novel_images(points['as they are'], runs, q), swap)]
 
 NOVEL,WEAK = 'novel images in test','a weak network (our ViT)'
@@ -669,7 +717,7 @@ def what_remains(
     "The verdict: what is excluded and by what, what remains, and what would settle it"
     alone,twos = (of(records, short, 'bird_dog_reptile') for of in (suspects_of, suspects_in_twos))
     return Sentences('\n'.join(f'* {line}' for line in [
-        *excluded_words(alone), *remaining_words(alone, twos, short), swap_words(short),
+        *excluded_words(alone), *remaining_words(alone, twos, short), large_words(short), swap_words(short),
         alike_words(named(alone, NOVEL)), *SETTLE]))
 
 def excluded_words(alone:list) -> list:
@@ -719,6 +767,19 @@ def swap_words(short:dict) -> str:
             f"where most images are novel and tested where none is, small networks of ours print {ours}. So novel "
             f"images explain that the swap stands out, and not how low its subclasses are.")
 
+def large_words(short:dict) -> str:
+    "What weights made for larger images make of small ones"
+    large = short['large']
+    own = {name: f"{s['accuracy']:.3f}" for name,s in large['fractals'].items()}
+    ways = {way: ' and '.join(f"{s[t]['accuracy']:.3f}" for t in TARGETS)
+            for way,s in large['tuned']['bird_dog_reptile'].items()}
+    return (f"**Weights made for larger images**: a network that gets {own['as trained']} of its {large['size']} px "
+            f"fractals right gets {own['reduced']} of them right at {SMALL_PX} px as they are, and "
+            f"{own['enlarged again']} if they are enlarged again. On the course's images, superclasses and subclasses: "
+            f"{'; '.join(f'{way}, {words}' for way,words in ways.items())} (one network each). ImageNet's weights know "
+            f"more than those, and are made for images twice as large again.")
+
+# %% ../nbs/56_forensics.ipynb #a63272f0
 def alike_words(novel:Suspect) -> str:
     "How surprising it is that the paper's networks agree"
     return (f"**What none explains well**: {len(ALIKE)} networks of the paper agree within {100*agreement():.2f} "
@@ -767,6 +828,12 @@ SOURCES_OF += [
      'https://keras.io/api/layers/normalization_layers/batch_normalization/'),
     ('pixels scaled in training only', 'test images have to be normalised as the training images were',
      'https://9to5answer.com/how-does-data-normalization-work-in-keras-during-prediction'),
+    (f'frozen weights made for {LARGE} px', 'without its head ResNet50 takes any size from 32 px on',
+     'https://keras.io/api/applications/resnet/'),
+    (f'frozen weights made for {LARGE} px', 'what happens to smaller images than the weights were made for?',
+     'https://github.com/keras-team/keras/issues/12059'),
+    (f'weights made for {LARGE} px, trained on', 'the models are made for images of 224 px, and not for 32 px',
+     'https://github.com/pytorch/vision/issues/1166'),
     ('tested at half the size', 'networks depend on the size that they were trained with (Touvron et al. 2019)',
      'https://arxiv.org/abs/1906.06423'),
     ('novel images in test', 'the course adds novel classes at test time; its images have 32 px',

@@ -304,4 +304,5 @@ def as_trained(data:HierarchicalImages, parts:dict) -> HierarchicalImages:
                    parent=data.parent[seen])
 
 SPLITS |= {f'{start}novel:{percent}': functools.partial(novel_split, percent=percent, split=SPLITS[of])
-           for start,of in (('','3:1:6'), ('paper-sizes-unique-','paper-sizes-unique')) for percent in (10,20,30,40)}
+           for start,of in (('','3:1:6'), ('8:1:1-','8:1:1'), ('paper-sizes-unique-','paper-sizes-unique'))
+           for percent in (10,20,30,40)}

@@ -8,7 +8,7 @@ __all__ = ['MODELS', 'IMAGENET', 'FORMAT', 'count_multiply_adds', 'buffers_kept'
            'imagenet_file', 'create_model', 'parameter_groups', 'load_adapted', 'timm_entry', 'resvit_resnet50',
            'resvit_vit_tiny', 'resvit_vit_small', 'resvit_vit_base', 'ModelInfo', 'check_classes', 'check_info',
            'read_config', 'write_config', 'class_of', 'read_info', 'weights_of', 'check_whole', 'empty_net',
-           'card_text', 'save_model', 'from_hub', 'load_model', 'set_novelty']
+           'card_text', 'save_model', 'from_hub', 'folder_info', 'check_model', 'load_model', 'set_novelty']
 
 # %% ../nbs/22_models.ipynb #9d72df9e
 import inspect, json, math, os, pickle, re, shutil, tempfile, warnings
@@ -547,15 +547,25 @@ def from_hub(name: str) -> Path:
         raise InputError(f'hf-hub:{name}: cannot be had from huggingface.co ({type(e).__name__}): '
                          'expected a network and hf-hub:USER/NAME, or a model folder') from None
 
+def folder_info(folder: str|Path) -> ModelInfo:
+    "What a model folder says; a folder of another kind is an InputError of one line"
+    info = read_info(read_config(folder), f'{folder}/config.json')
+    if info is not None: return info
+    raise InputError(f'{folder}/config.json: not written by resvit_nb: expected what `resvit_train --keep` leaves')
+
+def check_model(folder: str|Path) -> ModelInfo:
+    "What a model folder says, if its weights are those that it was written with; no network is made"
+    info = folder_info(folder)
+    check_whole(weights_of(str(folder)), read_config(folder))
+    return info
+
+# %% ../nbs/22_models.ipynb #460b5551
 def load_model(
     name: str|Path,  # a model folder, or hf-hub:USER/NAME
 ) -> nn.Module:  # (B, 3, H, W) -> logits (B, num_classes), in evaluation mode; its `info` is a ModelInfo
     "The network of a model folder; a damaged folder, or one of another kind, is an InputError of one line"
     folder = from_hub(str(name)[7:]) if str(name).startswith('hf-hub:') else Path(name)
-    info = read_info(read_config(folder), f'{folder}/config.json')
-    if info is None:
-        raise InputError(f'{folder}/config.json: not written by resvit_nb: expected what `resvit_train --keep` leaves')
-    return class_of(info.model).from_pretrained(folder)
+    return class_of(folder_info(folder).model).from_pretrained(folder)
 
 # %% ../nbs/22_models.ipynb #ec37dfb2
 def set_novelty(

@@ -6,10 +6,10 @@
 __all__ = ['NOT_FOREIGN', 'FOREIGN', 'NETWORKS', 'PERCENT', 'LONGER', 'NOVEL_SCHEMA', 'ASIDE', 'TITLES', 'FIRST_LOOK', 'NEW',
            'chance_maps', 'draw_chance', 'chance_fractals', 'foreign_images', 'foreign_classes', 'foreign_parts',
            'novel_configs', 'NovelRun', 'scores_path', 'write_novel', 'parse_novel', 'read_novel', 'kept_part',
-           'novel_outputs', 'trained_again', 'about_run', 'score_run', 'can_score', 'make_novel', 'novelty_of',
-           'lend_novelty', 'pooled', 'at_its_level', 'measures', 'by_class', 'NovelBody', 'read_body', 'novel_dirs',
-           'gather_novel', 'setting_samples', 'shares_between', 'share_words', 'chosen_scores', 'which_is_better',
-           'level_words', 'novel_words', 'body_setup', 'setup_words', 'novel_row', 'told', 'chosen_rows', 'novel_table',
+           'novel_outputs', 'trained_again', 'about_run', 'score_run', 'can_score', 'note_novelty', 'make_novel',
+           'pooled', 'at_its_level', 'measures', 'by_class', 'NovelBody', 'read_body', 'novel_dirs', 'gather_novel',
+           'setting_samples', 'shares_between', 'share_words', 'chosen_scores', 'which_is_better', 'level_words',
+           'novel_words', 'body_setup', 'setup_words', 'novel_row', 'told', 'chosen_rows', 'novel_table',
            'scores_table', 'class_row', 'classes_table', 'ceiling_row', 'ceiling_table', 'plot_novel', 'draw_level',
            'resvit_novel']
 
@@ -26,12 +26,12 @@ from .images import NOVEL, TARGETS, HierarchicalImages, as_trained, find_split, 
 from .sources import load_data
 from .batches import Subset
 from .learner import classifier
-from resvit_nb.novelty import (
-    SCORES, choose_threshold, decide, fit_scores, logit_score, network_outputs, novelty_entry, same_share, seen_unseen,
-    separation)
+from .novelty import (
+    SCORES, choose_threshold, decide, fit_scores, network_outputs, novelty_entry, seen_unseen, separation)
 from .config import RunConfig, brief, find_profile, run_id
 from .records import Record, facts_digest, read_record, record_path, source_commit, stored, versions
-from .runs import can_train, check_data, cpu_threads, folder_of, images_of, prepare, run, weights_file
+from .runs import (
+    can_train, check_data, cpu_threads, folder_of, images_of, prepare, read_note, run, weights_file, write_note)
 from .workers import run_all
 from .protocol import EXPERIMENTS, check_given, fill_in, results_folder, seed_numbers
 from .statistics import (
@@ -238,6 +238,11 @@ def can_score(config:RunConfig, results:str|Path, dirs) -> bool:
     foreign = config.data!='bird_dog_reptile' or (isinstance(dirs, dict) and dirs.get('cifar100'))
     return bool(foreign) and can_train(config, results, dirs)
 
+def note_novelty(record:Record, novelty:dict|None):
+    "Let the note next to a run's weights say what is novel to them, for its model folder"
+    file = weights_file(record.run_id)
+    write_note(file, read_note(file) | dict(novelty=novelty))
+
 def make_novel(
     configs:list,        # `RunConfig`s
     results:str|Path,    # Folder of records; scores go to `novelty` in it
@@ -250,26 +255,10 @@ def make_novel(
     for record in run_all(possible, results, dirs, n_jobs, keep=possible) if possible else []:
         found = score_run(record, dirs)
         write_novel(found, results)
+        note_novelty(record, found.facts.get('novelty'))
         best = max(measures(found), key=lambda row: row['aside'])
         print(f"{record.run_id} ({brief(record.config)}): AUROC {best['auroc']:.3f} by {best['score']}", flush=True)
     return len(missing)-len(possible)
-
-# %% ../nbs/58_novel_runs.ipynb #d316839a
-def novelty_of(config:RunConfig, results:str|Path) -> dict|None:
-    "What the model folder of a run says under `novelty`: score, threshold and level; `None` where it was not scored"
-    path = scores_path(config, results)
-    return read_novel(path).facts.get('novelty') if path.exists() else None
-
-# %% ../nbs/58_novel_runs.ipynb #c59a42ee
-def lend_novelty(
-    found:NovelRun,       # Of a network that did without some classes
-    logits:torch.Tensor,  # Of validation images, by a network of the same setting that was trained on all of them
-) -> dict:
-    "What the model folder of the other network says under `novelty`: the same score, the same share of images given up"
-    novelty = found.facts['novelty']
-    ours = found.parts['valid']['scores'][SCORES.index(novelty['score'])]
-    theirs = logit_score(novelty['score'], logits).numpy()
-    return novelty | dict(threshold=same_share(novelty['threshold'], ours, theirs))
 
 # %% ../nbs/58_novel_runs.ipynb #c94081cb
 def pooled(found:NovelRun, parts) -> dict:

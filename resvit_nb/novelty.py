@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LOGIT_SCORES', 'FEATURE_SCORES', 'SCORES', 'NEIGHBOURS', 'IMAGES_EACH', 'Outputs', 'logit_score', 'fit_scores',
            'separation', 'decide', 'seen_unseen', 'choose_threshold', 'novelty_entry', 'novel_by_logits', 'same_share',
-           'network_outputs']
+           'lend_novelty', 'network_outputs']
 
 # %% ../nbs/34_novelty.ipynb #ab6e310f
 from dataclasses import dataclass
@@ -134,6 +134,15 @@ def same_share(
     kept = np.mean(np.asarray(of)<=threshold)
     ordered = np.sort(others)
     return float(ordered[max(0, int(np.ceil(kept*len(ordered)-1e-9))-1)])
+
+def lend_novelty(
+    novelty:dict,          # From `novelty_entry`, of a network that did without some classes
+    ours:torch.Tensor,     # Its logits of validation images (N, C)
+    theirs:torch.Tensor,   # Logits of validation images by a network of the same settings that had all classes (M, D)
+) -> dict:                 # `novelty` of the other network: the same score, with a threshold of its own
+    "What a network without any class to choose a threshold on can borrow: the share of known images given up"
+    of,others = (logit_score(novelty['score'], logits).numpy() for logits in (ours,theirs))
+    return novelty | dict(threshold=same_share(novelty['threshold'], of, others))
 
 # %% ../nbs/34_novelty.ipynb #d9f7a969
 def network_outputs(

@@ -19,7 +19,8 @@ from torch import nn, Tensor
 from tqdm import tqdm
 from .core import InputError, check_one_of, console_script, write_atomically
 from .images import TARGETS
-from .sources import SUFFIXES, decode_image, decode_images, inside, list_tree, read_integer, read_table
+from .sources import (
+    SUFFIXES, check_course, decode_image, decode_images, inside, list_tree, read_integer, read_table)
 from .batches import BicubicResize, IntToFloatTensor, Normalize, TensorImage, default_device
 from .models import ModelInfo, load_model
 from .learner import BAR, autocast_forward, choose_precision, keep_memory
@@ -38,6 +39,7 @@ def is_course(path:Path) -> bool:
 
 def images_inside(path:Path) -> list:
     "(name, file, how errors name it) of every image in a folder or archive"
+    if path.is_dir() and not is_course(path) and any(path.glob('*_mapping.csv')): check_course(path, unlabelled=True)
     place = path/'test_images' if is_course(path) else path
     found = [(name, file, f'{place}: {name}') for name, file in list_tree(place)[0]]
     if found: return found

@@ -382,18 +382,20 @@ def check_once(rows:list, path:Path):
 # %% ../nbs/12_sources.ipynb #d615cce2
 COURSE = dict([('train_data.csv','file'), *((f'{t}_mapping.csv','file') for t in TARGETS), ('train_images','folder')])
 
-def check_course(path:Path):
-    "`InputError` that shows the layout beside what is there, unless a folder has the course's tables and images"
+def check_course(path:Path, unlabelled:bool=False):
+    "`InputError` that shows the layout beside what is there, unless a folder is a course's; with `test_images`, too?"
     wanted = ('train_data.csv (image,superclass_index,subclass_index), superclass_mapping.csv and '
               'subclass_mapping.csv (index,class), and the images in train_images/')
+    if unlabelled: wanted += ' and test_images/'
     if not path.is_dir(): raise InputError(f'{path}: folder missing: expected {wanted}')
-    for name,kind in COURSE.items():
+    for name,kind in (COURSE | dict(test_images='folder') if unlabelled else COURSE).items():
         if (path/name).is_dir() if kind=='folder' else (path/name).is_file(): continue
         there = sorted(p.name+'/'*p.is_dir() for p in path.iterdir() if not of_a_tool(p.name))
         listed = ', '.join(there[:8])+', ...'*(len(there)>8) or 'nothing'
         raise InputError(f'{path/name}: {kind} missing: expected {wanted}; found {listed}. Images in a folder for each '
                          'class are data image_tree')
 
+# %% ../nbs/12_sources.ipynb #c1bcd233
 def read_course(path:Path) -> tuple:
     "Names of both kinds of class, both labels of every image, file names and where the table says them"
     check_course(path)

@@ -44,7 +44,7 @@ BAD = [
     (dict(model=None), 'model None: expected one of resnet50'),
     (dict(augment='yes'), "augment 'yes': expected True or False"),
     (dict(augment=1), 'augment 1: expected True or False'),
-    (dict(weights=None), 'weights None: expected none, imagenet, a file, or the name of a run'),
+    (dict(weights=None), 'weights None: expected none, imagenet, a file, a model folder, or the name of a run'),
     (dict(model='vit_tiny', dim=0), 'dim 0: expected an integer of at least 1'),
     (dict(model='vit_tiny', depth=10**6), 'depth 1000000: expected an integer of at least 1, at most 1000'),
     (dict(depth=6), 'depth 6: resnet50 has none: expected it left out'),

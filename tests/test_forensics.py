@@ -121,6 +121,34 @@ def test_short_runs_are_whole_and_sensible():
             assert run['novel']['subclass']['unseen']['accuracy'] < .05
     assert len(short['twin_parents']) == 100 and len(set(short['twin_parents'].values())) == 20
 
+def test_weights_made_for_larger_images_learned_something_first():
+    large = fx.read_short_runs(ROOT/'results')['large']
+    own = {name: scores['accuracy'] for name, scores in large['fractals'].items()}
+    assert own['as trained'] > .3 and own['reduced'] < own['as trained'] and own['enlarged again'] < own['as trained']
+    assert set(large['tuned']) == {'bird_dog_reptile', 'cifar100'} and set(large['tuned']['bird_dog_reptile']) == set(fx.TUNED)
+    for ways in large['tuned'].values():
+        for scores in ways.values(): assert all(0 < scores[t]['accuracy'] < 1 and 0 < scores[t]['loss'] < 16.2 for t in fx.TARGETS)
+
+def test_going_on_from_weights_leaves_them_alone(tmp_path, monkeypatch):
+    from resvit_nb.sources import fractals
+    monkeypatch.setenv('RESVIT_CACHE', str(tmp_path))
+    model, own = fx.made_for_large(size=48, width=4, epochs=1, each=10)
+    assert set(own) == {'as trained', 'reduced', 'enlarged again'} and len({s['loss'] for s in own.values()}) == 3
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    data = fractals(10, 16)
+    frozen, on, large = (fx.tuned_scores(model, data, way, dict(superclass=1, subclass=1), size=48, most=100) for way in fx.TUNED)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert len({s['subclass']['loss'] for s in (frozen, on, large)}) == 3 and all(set(s) == {'superclass', 'subclass'} for s in (frozen, on, large))
+    with pytest.raises(InputError, match="way 'thawed': expected one of frozen weights made for 112 px"): fx.tuned_scores(model, data, 'thawed')
+
+@pytest.mark.parametrize('classes', [2, 3, 10])
+def test_an_order_of_strings_that_changes_nothing_is_not_seen(classes):
+    p, y = honest(2000, classes, .6)
+    for how in ('labels sorted as strings', 'predictions sorted as strings'):
+        planted = fx.PLANTED[how][0](p, y, np.random.default_rng(0))
+        assert np.array_equal(planted[0], p) and np.array_equal(planted[1], y)
+    assert fx.diagnose(p, y).found == []
+
 def test_missing_or_damaged_short_runs_are_one_line(tmp_path):
     with pytest.raises(InputError, match='not there'): fx.read_short_runs(tmp_path)
     (tmp_path/fx.FORENSICS).write_text('{', 'utf-8')

@@ -12,14 +12,15 @@ from resvit_nb.images import NOVEL, SPLITS, as_trained, find_split, held_out, hi
 from resvit_nb.scores import NEVER, score_images, summarise
 from conftest import ROOT
 from resvit_nb.novelty import (
-    FEATURE_SCORES, LOGIT_SCORES, SCORES, Outputs, choose_threshold, decide, fit_scores, logit_score, novel_by_logits,
-    novelty_entry, same_share, seen_unseen, separation)
+    FEATURE_SCORES, LOGIT_SCORES, SCORES, Outputs, choose_threshold, decide, fit_scores, lend_novelty, logit_score,
+    novel_by_logits, novelty_entry, same_share, seen_unseen, separation)
 from resvit_nb.config import RunConfig, run_id
 from resvit_nb.records import read_record, record_path
-from resvit_nb.runs import weights_file
+from resvit_nb.models import check_model
+from resvit_nb.runs import keep_model, read_note, weights_file, write_note
 from resvit_nb.novel_runs import (
-    by_class, chance_fractals, foreign_classes, foreign_images, foreign_parts, gather_novel, lend_novelty, make_novel, measures,
-    novel_configs, novel_words, novelty_of, read_novel, resvit_novel, score_run, scores_path)
+    by_class, chance_fractals, foreign_classes, foreign_images, foreign_parts, gather_novel, make_novel, measures,
+    novel_configs, novel_words, read_novel, resvit_novel, score_run, scores_path)
 
 DATA = os.environ.get('RESVIT_TEST_DATA')
 needs_data = pytest.mark.skipif(not DATA, reason='RESVIT_TEST_DATA names no folder of real images')
@@ -208,7 +209,8 @@ def test_a_record_like_any_other(store):
         assert ((record.images['label'] == NOVEL).any()) == (target == 'subclass')
         assert set(found.parts) == {'valid', 'test', 'thresholds', 'foreign', 'foreign thresholds'}
         assert (len(found.facts['trained']), len(found.facts['unseen']), len(found.facts['aside'])) == (51, 18, 18)
-        assert novelty_of(config, home/'results')['level'] == target
+        assert found.facts['novelty']['level'] == target and read_note(weights_file(record.run_id))['novelty'] == found.facts['novelty']
+        assert check_model(keep_model(record, home/'results')).novelty == found.facts['novelty']
         for row in measures(found): assert row['overall_closed'] == pytest.approx((1-row['share'])*row['closed'])
 
 def test_scored_again_it_is_the_same(store):
@@ -267,11 +269,11 @@ def test_damaged_scores_are_named(store, tmp_path, harm, message):
 
 def test_a_network_of_all_classes_borrows_the_threshold(store):
     home, configs = store
-    found = read_novel(scores_path(configs['ResNet-50', 'subclass'], home/'results'))
-    logits = torch.randn(200, 87, generator=torch.Generator().manual_seed(0))
-    lent, own = lend_novelty(found, logits), found.facts['novelty']
-    kept = (found.parts['valid']['scores'][SCORES.index(own['score'])] <= own['threshold']).mean()
-    assert (lent['score'], lent['level']) == (own['score'], own['level']) and abs((~novel_by_logits(logits, lent)).mean()-kept) < .01
+    own = read_novel(scores_path(configs['ResNet-50', 'subclass'], home/'results')).facts['novelty']
+    ours, theirs = (torch.randn(n, c, generator=torch.Generator().manual_seed(n)) for n, c in ((300, 51), (200, 87)))
+    own['threshold'] = float(logit_score(own['score'], ours).quantile(.8))
+    lent = lend_novelty(own, ours, theirs)
+    assert (lent['score'], lent['level']) == (own['score'], own['level']) and abs((~novel_by_logits(theirs, lent)).mean()-.8) < .01
 
 # ---- foreign images, the command and the page
 def test_foreign_images():

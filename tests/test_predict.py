@@ -4,14 +4,17 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
 from PIL import Image
-from resvit_nb import predict as module
+from resvit_nb import predict as module, runs as module_runs
 from resvit_nb.commands import COMMANDS, HELP, NAMES, find_name, help_text
 from resvit_nb.config import RunConfig, run_id
 from resvit_nb.core import InputError
 from resvit_nb.models import ModelInfo, create_model, load_model, save_model, set_novelty
 from resvit_nb.novelty import LOGIT_SCORES, logit_score
 from resvit_nb.predict import answers, find_images, joint, predict_images, resvit_predict, superclass_logits
-from resvit_nb.runs import images_of, keep_model, model_folder, resvit_train, run, weights_file
+from resvit_nb.records import read_record, record_path
+from resvit_nb.runs import adopt_model, images_of, keep_model, model_folder, resvit_train, run, weights_file
+from resvit_nb.sources import resvit_data
+from resvit_nb.submit import ALL, ASIDE, resvit_submit, submission_configs
 
 SMALL = RunConfig(n_per_subclass=10, resolution=16, image_size=16, width=8, epochs=1, split='8:1:1')
 CONFIGS = dict(superclass=SMALL, subclass=replace(SMALL, target='subclass', image_size=24),
@@ -275,6 +278,248 @@ def test_a_course_folder_has_its_own_numbers(tmp_path, pictures, capsys):
     assert rows(command(capsys, model, pictures, '--mapping', course)[0]) == rows(command(capsys, model, course)[0])
     (course/'subclass_mapping.csv').write_text('index,class\n0,a\n', 'utf-8')
     assert 'subclass_mapping.csv: class \'b, b\' missing: expected every class of the model' in command(capsys, model, course)[1]
+
+
+# ---- a model folder as the beginning
+
+def train_said(capsys, *options):
+    "What `resvit_train` printed, and what it said at its end"
+    said = None
+    try: resvit_train.command([*map(str, options)])
+    except SystemExit as e: said = str(e.code)
+    return capsys.readouterr().out, said
+
+TINY = '--n_per_subclass 10 --resolution 16 --image_size 16 --width 8 --epochs 1 --split 8:1:1'.split()
+
+def test_a_model_folder_is_known_by_its_content(made, capsys, tmp_path):
+    models, records, _, _ = made
+    place, store = tmp_path/'start.model', ('--results', tmp_path/'results')
+    def ids(): return {p.stem for p in (tmp_path/'results').glob('*.json')}
+    shutil.copytree(models['superclass'], place)
+    out, said = train_said(capsys, *TINY, '--target', 'subclass', '--weights', place, *store)
+    (first,) = ids()
+    record = read_record(tmp_path/'results'/f'{first}.json')
+    begun = (place/'model.safetensors').read_bytes()
+    assert said is None and str(place) not in json.dumps(record.config.__dict__) and 'pre-trained (' in out
+    assert record.weights['begun'] == json.loads((place/'config.json').read_text('utf-8'))['sha256'] and record.data['classes'] == 87
+    place.rename(tmp_path/'elsewhere')
+    assert train_said(capsys, *TINY, '--target', 'subclass', '--weights', tmp_path/'elsewhere', *store)[1] is None and ids() == {first}
+    shutil.copytree(models['subclass'], place)    # another network under the same path
+    assert train_said(capsys, *TINY, '--target', 'subclass', '--weights', place, *store)[1] is None and len(ids()) == 2
+    config = replace(record.config, seed=7)    # the cache has the weights, wherever the folder went
+    shutil.rmtree(tmp_path/'elsewhere')
+    assert run(config, tmp_path/'results').weights['begun'] == record.weights['begun']
+    weights_file(record.config.weights).write_bytes(begun[:-1]+b'?')
+    with pytest.raises(InputError, match='or damaged there: expected the model folder'): run(replace(config, seed=8), tmp_path/'results')
+
+def test_the_beginning_is_the_network_of_the_folder(made):
+    models, _, _, _ = made
+    net = load_model(models['superclass'])
+    for target, same in (('superclass', True), ('subclass', False)):
+        config = adopt_model(replace(SMALL, target=target, weights=str(models['superclass'])))
+        start = module_runs.make_model(config, 3 if same else 87, weights_file(config.weights))
+        assert all(torch.equal(v, start.state_dict()[k]) for k, v in net.state_dict().items() if same or not k.startswith('fc.'))
+        assert adopt_model(config) == config and module_runs.channel_stats(config) == (net.info.mean, net.info.std)
+    vit = adopt_model(replace(CONFIGS['vit'], target='superclass', image_size=24, weights=str(models['vit'])))    # places are resized
+    assert module_runs.make_model(vit, 3, weights_file(vit.weights)).pos_embed.shape[1] == 37
+
+def test_folders_with_other_normalisation_are_other_beginnings(tmp_path, monkeypatch):
+    monkeypatch.setenv('RESVIT_CACHE', str(tmp_path/'cache'))
+    net = load_model(random_model(tmp_path/'a'))
+    save_model(net, replace(net.info, mean=[.5]*3), tmp_path/'b')
+    a, b = (adopt_model(replace(SMALL, weights=str(tmp_path/n))) for n in 'ab')
+    assert a.weights != b.weights and [module_runs.channel_stats(c)[0] for c in (a, b)] == [[.4]*3, [.5]*3]
+
+def damaged(folder): (folder/'model.safetensors').write_bytes((folder/'model.safetensors').read_bytes()[:-1]+b'?')
+def emptied(folder): (folder/'config.json').unlink()
+def of_another(folder): (folder/'config.json').write_text('{"width": 8}', 'utf-8')
+def no_weights(folder): (folder/'model.safetensors').unlink()
+
+@pytest.mark.parametrize('harm, options, message', [
+    (damaged, (), 'damaged or changed (sha256 '), (emptied, (), 'no model folder: expected config.json and model.safetensors in it'),
+    (of_another, (), 'not written by resvit_nb'), (no_weights, (), 'file missing: expected the weights'),
+    (None, ('--width', '16'), "entry 'conv1.weight': expected [16, 3, 7, 7], found [8, 3, 7, 7]"), (None, ('--small_stem',), "entry 'conv1.weight': expected"),
+    (None, ('--model', 'vit_tiny', '--width', '64'), "expected [1, 1, 192], found nothing")])
+def test_a_folder_that_is_no_beginning_is_refused_in_one_line(made, tmp_path, capsys, harm, options, message):
+    place = shutil.copytree(made[0]['superclass'], tmp_path/'start')
+    if harm: harm(place)
+    before = sorted(tmp_path.rglob('*'))
+    out, said = train_said(capsys, *TINY, *options, '--weights', place, '--results', tmp_path/'results')
+    assert out == '' and message in said and 'start' in said and '\n' not in said and sorted(tmp_path.rglob('*')) == before
+
+def test_a_folder_that_is_there_is_not_loaded(made, capsys, monkeypatch):
+    models, records, _, _ = made
+    monkeypatch.setattr('resvit_nb.runs.make_model', None)    # whoever makes a network, fails
+    results = models['superclass'].parent.parent
+    read = []
+    monkeypatch.setattr('resvit_nb.models.digest', lambda path: read.append(Path(path).name) or json.loads((models['superclass']/'config.json').read_text('utf-8'))['sha256'])
+    assert f"model: {models['superclass']}" in train_said(capsys, *TINY, '--keep', '--results', results)[0] and read == ['model.safetensors']
+
+
+# ---- what a split sets aside
+
+def write_photos(place, kinds, each, size=16, seed=0):
+    "Plain pictures of a colour a kind, in folders superclass/subclass"
+    rng = np.random.default_rng(seed)
+    for s, own in kinds.items():
+        for k, colour in own.items():
+            (place/s/k).mkdir(parents=True)
+            for i in range(each): Image.fromarray((np.array(colour)+rng.normal(0, 12, (size, size, 3))).clip(0, 255).astype(np.uint8)).save(place/s/k/f'{i:02}.png')
+    return place
+
+KINDS = {'warm': dict(red=(220, 20, 20), orange=(240, 140, 20), yellow=(240, 240, 40), brown=(110, 60, 20), pink=(250, 150, 180)),
+         'cold': dict(blue=(20, 20, 220), green=(20, 160, 40), cyan=(40, 220, 230), violet=(110, 30, 180), teal=(0, 110, 110))}
+
+def test_a_tree_with_classes_aside_leaves_a_threshold(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('RESVIT_CACHE', str(tmp_path/'cache'))
+    tree, common = write_photos(tmp_path/'tree', KINDS, 30), ('--data', 'image_tree', '--resolution', 16, '--image_size', 16, '--width', 8, '--recipe', 'one-cycle')
+    common += ('--split', 'novel:20', '--keep', '--results', tmp_path/'results', '--data_dir', tree)
+    out, said = train_said(capsys, *common, '--target', 'subclass', '--epochs', 8)
+    model = Path(re.search(r'^model: (.*)$', out, re.M)[1])
+    info = load_model(model).info
+    assert said is None and len(info.subclasses) == 6 and info.novelty['level'] == 'subclass' and info.novelty['score'] in LOGIT_SCORES
+    assert f"novel: {info.novelty['score']} above {info.novelty['threshold']:.3f}, on the level of subclasses" in out
+    record = read_record(tmp_path/'results'/f'{model.name}.json')
+    data = images_of(record.config, tree)
+    split = module_runs.find_split('novel:20')(data, 0)
+    net = module.ready(load_model(model))
+    def novel(part): return (logit_score(info.novelty['score'], module.image_logits(net, data.images[split[part]])) > info.novelty['threshold']).float().mean()
+    assert novel('valid') < novel('thresholds')    # it was chosen on these
+    tables = dict(superclass=['novel', *KINDS], subclass=['novel', *(k for own in KINDS.values() for k in own)])
+    for t, names in tables.items(): (tmp_path/f'{t}_mapping.csv').write_text('index,class\n'+''.join(f'{7*i},{c}\n' for i, c in enumerate(names)), 'utf-8')
+    table = rows(command(capsys, model, tree, '--mapping', tmp_path, '--names')[0])[1:]
+    called = {r[2] for r in table if r[4] == 'novel'}
+    assert called == {'0'} and {r[3] for r in table} == {*KINDS} and all(tables['subclass'][int(r[2])//7] == r[4] for r in table)
+    trained = [r[4] for r in table if r[0].split('/')[1] in info.subclasses]
+    others = [r[4] for r in table if r[0].split('/')[1] not in info.subclasses]
+    assert np.mean([c == 'novel' for c in others]) > np.mean([c == 'novel' for c in trained])
+    out, _ = train_said(capsys, *common, '--target', 'superclass', '--epochs', 1)    # a new colour is warm or cold all the same
+    assert 'novel: ' not in out and load_model(re.search(r'^model: (.*)$', out, re.M)[1]).info.novelty is None
+
+
+# ---- a course's submission
+
+def write_course(place, each=20):
+    "A course's folder, its numbers odd, and the right answers to its test images"
+    tree = write_photos(place.parent/'tree', KINDS, each)
+    strange = write_photos(place.parent/'strange', {'warm': {'white': (250, 240, 230)}, 'cold': {'black': (5, 5, 15)}}, 6)
+    numbers = dict(superclass={'cold': 1, 'novel': 8, 'warm': 5}, subclass={k: 90-3*i for i, k in enumerate(k for own in KINDS.values() for k in own)} | dict(novel=200))
+    for name in ('train_images', 'test_images'): (place/name).mkdir(parents=True)
+    table, answers = ['image,superclass_index,subclass_index,description'], {}
+    for n, file in enumerate([*sorted(tree.rglob('*.png')), *sorted(strange.rglob('*.png'))]):
+        s, k = file.parts[-3:-1]
+        own = numbers['superclass'][s], numbers['subclass'].get(k, 200)
+        test = k not in KINDS[s] or n % 10 == 0
+        if test: answers[f'{n}.png'] = own
+        else: table.append(f'{n}.png,{own[0]},{own[1]},"a {k}, {s}"')
+        shutil.copy(file, place/('test_images' if test else 'train_images')/f'{n}.png')
+    (place/'train_data.csv').write_text('\n'.join(table)+'\n', 'utf-8')
+    for t, of in numbers.items(): (place/f'{t}_mapping.csv').write_text('index,class\n'+''.join(f'{i},{c}\n' for c, i in of.items()), 'utf-8')
+    return place, answers
+
+def submit_said(capsys, *options):
+    "What `resvit_submit` printed, and what it said at its end"
+    said = None
+    try: resvit_submit.command([*map(str, options)])
+    except SystemExit as e: said = str(e.code)
+    return capsys.readouterr().out, said
+
+def test_a_submission_from_the_folder_alone(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('RESVIT_CACHE', str(tmp_path/'cache'))
+    course, right = write_course(tmp_path/'course')
+    common = (course, '--profile', 'smoke', '--epochs', 8, '--n_jobs', 1, '--results', tmp_path/'results', '--out', tmp_path/'a.csv')
+    out, said = submit_said(capsys, *common)
+    assert said is None
+    header, *table = rows((tmp_path/'a.csv').read_text('utf-8'))
+    assert header == ['image', 'superclass_index', 'subclass_index'] and [r[0] for r in table] == sorted(right)
+    known = [r for r in table if right[r[0]][1] != 200]
+    assert np.mean([int(r[1]) == right[r[0]][0] for r in known]) > .7 and {int(r[1]) for r in table} <= {1, 5}    # no superclass is novel
+    novel = sum(r[2] == '200' for r in table)
+    assert re.search(rf'a.csv: novel: superclass of 0, subclass of {novel} of {len(right)} images', out) and {int(r[2]) for r in table} <= {*range(63, 91, 3), 200}
+    configs = submission_configs('smoke', epochs=8)
+    folders = {k: model_folder(run_id(c), tmp_path/'results') for k, c in configs.items()}
+    assert [len(load_model(folders['subclass', s]).info.subclasses) for s in (ALL, ASIDE)] == [10, 6]
+    lent, own = (load_model(folders['subclass', s]).info.novelty for s in (ALL, ASIDE))
+    assert lent['score'] == own['score'] and load_model(folders['superclass', ALL]).info.novelty is None
+    shares = re.search(r'^kinds that nobody showed them +(\d+) +([01]\.\d{3}) +([01]\.\d{3}) +([01]\.\d{3})$', out, re.M)
+    assert int(shares[1]) == 36 and shares[3] == shares[4] and 'trained on 6 of the 10 subclasses' in out and 'hidden labels are not known' in out
+    before = (tmp_path/'a.csv').read_bytes()
+    monkeypatch.setattr('resvit_nb.runs.train', None)    # whoever trains now, fails
+    shutil.rmtree(folders['superclass', ALL])
+    again, said = submit_said(capsys, *common)
+    def end(text): return text[text.index('a.csv: novel'):]
+    assert (end(again), said, (tmp_path/'a.csv').read_bytes()) == (end(out), None, before)
+    assert command(capsys, folders['superclass', ALL], folders['subclass', ALL], course)[0].encode() == before
+    # the expectation, by hand: the pair of networks on the subclasses that chose nothing
+    data = images_of(configs['subclass', ALL], course)
+    split = module_runs.find_split(ASIDE)(data, 0)
+    names = [data.subclasses[c] for c in np.setdiff1d(data.subclass[split['test']], data.subclass[split['train']])]
+    tests = tmp_path/'held'
+    tests.mkdir()
+    for i in np.flatnonzero(np.isin(data.subclass, [data.subclasses.index(n) for n in names])): shutil.copy(course/'train_images'/data.files[i], tests)
+    said = rows(command(capsys, folders['superclass', ASIDE], folders['subclass', ASIDE], tests, '--names')[0])[1:]
+    assert f"{np.mean([r[4] == 'novel' for r in said]):.3f}" == shares[3]
+
+def test_superclasses_that_are_novel(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('RESVIT_CACHE', str(tmp_path/'cache'))
+    course, right = write_course(tmp_path/'course')
+    others = {f'thing{i}': {f'kind{i}{j}': (250-20*j, 250-9*i, 250) if j % 2 else (10*j, 5, 8*i) for j in range(2)} for i in range(2)}
+    place = write_photos(tmp_path/'others', others, 12)
+    common = (course, '--profile', 'smoke', '--epochs', 2, '--n_jobs', 1, '--results', tmp_path/'results', '--others', place)
+    out, said = submit_said(capsys, *common, '--out', tmp_path/'a.csv')
+    assert said is None and re.search(r'^pictures of none of the superclasses +24 ', out, re.M)
+    table = rows((tmp_path/'a.csv').read_text('utf-8'))[1:]
+    assert all(r[2] == '200' for r in table if r[1] == '8') and {r[1] for r in table} <= {'1', '5', '8'}
+    model = model_folder(run_id(submission_configs('smoke', epochs=2)['superclass', ALL]), tmp_path/'results')
+    assert load_model(model).info.novelty['level'] == 'superclass'
+    (course/'superclass_mapping.csv').write_text('index,class\n1,cold\n5,warm\n', 'utf-8')
+    out, said = submit_said(capsys, *common, '--out', tmp_path/'b.csv')
+    assert "superclass_mapping.csv: class 'novel' missing" in said and not (tmp_path/'b.csv').exists()
+
+def no_novel(course): (course/'subclass_mapping.csv').write_text((course/'subclass_mapping.csv').read_text('utf-8').replace('200,novel\n', ''), 'utf-8')
+def broken_test(course): next((course/'test_images').iterdir()).write_bytes(b'GIF89a')
+def broken_train(course): next((course/'train_images').iterdir()).write_bytes(b'')
+def none_to_answer(course): shutil.rmtree(course/'test_images'); (course/'test_images').mkdir()
+def no_tests(course): (course/'test_images').rename(course/'test_shuffle')
+def few(course):
+    lines = (course/'train_data.csv').read_text('utf-8').splitlines()
+    (course/'train_data.csv').write_text('\n'.join([lines[0], *lines[1:200:6]])+'\n', 'utf-8')
+
+@pytest.mark.parametrize('harm, options, message', [
+    (no_novel, (), "subclass_mapping.csv: class 'novel' missing"), (broken_test, (), 'not a readable image'), (broken_train, (), 'not a readable image'), (none_to_answer, (), 'test_images: no image found'),
+    (no_tests, (), 'test_images: folder missing: expected train_data.csv (image,superclass_index,subclass_index), superclass_mapping.csv and subclass_mapping.csv (index,class), and the '
+                   'images in train_images/ and test_images/; found subclass_mapping.csv, superclass_mapping.csv, test_shuffle/, train_data.csv, train_images/'),
+    (few, (), 'too few to split 8:1:1'), (None, ('--out', 'a.json'), 'out a.json: expected a name that ends in .csv'), (None, ('--out', 'no/a.csv'), 'there is no folder'),
+    (None, ('--profile', 'huge'), "profile 'huge': expected one of smoke, quick, paper"), (None, ('--model', 'vgg'), "model 'vgg': expected one of resnet50"), (None, ('--epochs', '0'), 'epochs 0: expected an integer'),
+    (None, ('--others', 'nowhere'), 'others nowhere: folder or archive missing'), (None, ('--weights', 'nowhere'), "weights 'nowhere': expected none, imagenet"), (None, ('--n_jobs', '0'), 'n_jobs 0')])
+def test_a_bad_course_is_refused_before_any_training(tmp_path, capsys, monkeypatch, harm, options, message):
+    monkeypatch.setenv('RESVIT_CACHE', str(tmp_path/'cache')); monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr('resvit_nb.runs.train', None)
+    course, _ = write_course(tmp_path/'course')
+    if harm: harm(course)
+    out, said = submit_said(capsys, course, '--profile', 'smoke', '--results', 'results', *options)
+    assert message in said and said.startswith('resvit_submit: error: ') and '\n' not in said
+    assert not [p for p in tmp_path.rglob('*.csv') if p.parent != course] and not (tmp_path/'results').exists()
+
+@pytest.mark.parametrize('ask', [lambda c: (resvit_submit, [c]), lambda c: (resvit_data, ['--data', 'bird_dog_reptile', '--data_dir', c]),
+                                 lambda c: (resvit_train, ['--data', 'bird_dog_reptile', '--data_dir', c]), lambda c: (resvit_predict, [c.parent/'model', c])])
+def test_another_edition_is_refused_with_both_layouts(tmp_path, capsys, monkeypatch, ask):
+    "As the course of another year hands it out: other names, folders by number, pictures of 8 px"
+    monkeypatch.chdir(tmp_path)
+    edition, rng = tmp_path/'edition', np.random.default_rng(0)
+    random_model(tmp_path/'model')
+    for name in ('train_shuffle/0', 'train_shuffle/1', 'test_shuffle'):
+        (edition/name).mkdir(parents=True)
+        for i in range(3): Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(edition/name/f'{i}.jpg')
+    (edition/'train_data.csv').write_text('image,superclass_index,subclass_index\n0.jpg,0,1\n', 'utf-8')
+    for name in ('super', 'sub'): (edition/f'{name}_classes_mapping.csv').write_text('index,class\n0,bird\n3,novel\n', 'utf-8')
+    f, options = ask(edition)
+    before = sorted(tmp_path.rglob('*'))
+    with pytest.raises(SystemExit) as e: f.command([*map(str, options)])
+    said = str(e.value.code)
+    assert 'expected train_data.csv (image,superclass_index,subclass_index), superclass_mapping.csv and subclass_mapping.csv (index,class), and the images in train_images/' in said
+    assert 'found sub_classes_mapping.csv, super_classes_mapping.csv, test_shuffle/, train_data.csv, train_shuffle/' in said and '\n' not in said
+    assert sorted(tmp_path.rglob('*')) == before
 
 
 # ---- commands and names, from outside

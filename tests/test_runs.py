@@ -30,7 +30,7 @@ def test_a_results_folder_that_cannot_be_written_is_known_before_training(result
     with pytest.raises(InputError, match='results .*: cannot be written: expected a folder to write to'): run(SMALL, results)
 
 @pytest.mark.parametrize('changes, message', [
-    (dict(weights='fractals-subclass-resnet50-0000000000'), 'expected none, imagenet, a .safetensors or .pth file, or a run that has its record in'),
+    (dict(weights='fractals-subclass-resnet50-0000000000'), 'expected none, imagenet, a .safetensors or .pth file, a model folder, or a run that has its record in'),
     (dict(weights='nowhere.safetensors'), 'there is no file nowhere.safetensors')], ids=['no run', 'no file'])
 def test_weights_that_are_not_there(results, changes, message):
     with pytest.raises(InputError, match=message): run(replace(SMALL, **changes), results)
