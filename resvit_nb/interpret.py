@@ -13,10 +13,10 @@ import torch.nn.functional as F
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import nn, Tensor
 from .core import InputError
-from .sources import decode_image, to_rgb
+from .sources import decode_picture
 from .resnet import _check
 
 # %% ../nbs/23_interpret.ipynb #24450d73
@@ -62,12 +62,6 @@ def _expected(model: nn.Module) -> tuple:
     raise InputError('images: a picture, and a network that does not say how its images were normalised: expected '
                      'a normalised batch (B, 3, H, W), or a network from load_model or timm')
 
-def _pixels(picture, size: int) -> np.ndarray:
-    "A PIL image or a path as uint8 (3, size, size)."
-    if not isinstance(picture, Image.Image): return decode_image(picture, size, str(picture))
-    try: return np.asarray(ImageOps.fit(to_rgb(picture.copy()), (size, size), Image.BICUBIC)).transpose(2, 0, 1)
-    except (OSError, ValueError) as e: raise InputError(f'images: a picture that cannot be read ({e})') from None
-
 # %% ../nbs/23_interpret.ipynb #48356447
 def as_batch(
     model: nn.Module,  # whose images these are
@@ -79,7 +73,7 @@ def as_batch(
         _check_images(images)
         return images
     native, size, mean, std = _expected(_unwrapped(model))
-    x = torch.from_numpy(np.stack([_pixels(p, native) for p in pictures]))/255
+    x = torch.from_numpy(np.stack([decode_picture(p, native) for p in pictures]))/255
     if size != native: x = F.interpolate(x, (size, size), mode='bicubic', antialias=True).clamp(0, 1)
     mean, std = (torch.tensor(v)[:, None, None] for v in (mean, std))
     return ((x - mean)/std).to(next(model.parameters()).device)

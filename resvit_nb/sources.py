@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'MANY_PIXELS', 'AVIF', 'FORMATS', 'SUFFIXES', 'one_at_a_time', 'TEXTS', 'LABEL_FIELDS', 'META_FIELDS',
            'CACHE_VERSION', 'SETTLED', 'TOOLS', 'COURSE', 'PART_NAMES', 'SOURCES', 'grey_of_8_bits', 'to_rgb',
-           'read_square', 'without_texts', 'read_image', 'what_it_is', 'decode_sized', 'decode_image', 'decode_images',
-           'load_cached', 'save_cached', 'new_images', 'make_cached', 'cached', 'file_state', 'read_hashes',
-           'content_hashes', 'cached_files', 'fractals', 'read_rows', 'check_columns', 'read_table', 'read_integer',
-           'check_class', 'read_classes', 'read_label', 'of_a_tool', 'inside', 'check_file', 'check_once',
-           'check_course', 'read_course', 'bird_dog_reptile', 'read_slice', 'list_folder', 'list_members',
+           'read_square', 'without_texts', 'read_image', 'what_it_is', 'decode_sized', 'decode_image', 'decode_picture',
+           'decode_images', 'load_cached', 'save_cached', 'new_images', 'make_cached', 'cached', 'file_state',
+           'read_hashes', 'content_hashes', 'cached_files', 'fractals', 'read_rows', 'check_columns', 'read_table',
+           'read_integer', 'check_class', 'read_classes', 'read_label', 'of_a_tool', 'inside', 'check_file',
+           'check_once', 'check_course', 'read_course', 'bird_dog_reptile', 'read_slice', 'list_folder', 'list_members',
            'list_archive', 'list_tree', 'without_wrapper', 'ready_made', 'labelled', 'check_levels', 'counted', 'few',
            'left_out', 'tree_parts', 'tree_labels', 'image_tree', 'read_cifar100', 'cifar100', 'load_data',
            'usual_split', 'describe_split', 'describe', 'list_classes', 'draw_sheet', 'resvit_data']
@@ -119,6 +119,13 @@ def decode_sized(
 def decode_image(file, resolution:int, where:str) -> np.ndarray:
     "The pixels that `decode_sized` reads"
     return decode_sized(file, resolution, where)[0]
+
+def decode_picture(picture, resolution:int) -> np.ndarray:
+    "A PIL image or a path as uint8 (3, resolution, resolution)"
+    if not isinstance(picture, Image.Image): return decode_image(picture, resolution, str(picture))
+    try: square = ImageOps.fit(to_rgb(picture.copy()), (resolution,resolution), Image.BICUBIC)
+    except (OSError, ValueError) as e: raise InputError(f'images: a picture that cannot be read ({e})') from None
+    return np.asarray(square).transpose(2,0,1)
 
 # %% ../nbs/12_sources.ipynb #76fbf4aa
 def decode_images(
