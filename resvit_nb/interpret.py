@@ -239,6 +239,7 @@ def _check_classes(classes, logits: Tensor) -> Tensor:
         _check(isinstance(c, int) and 0 <= c < n, 'classes', f'whole numbers from 0 to {n-1}', c)
     return classes.long()
 
+# %% ../nbs/23_interpret.ipynb #9b11d9f9
 def _named_output(model: nn.Module, layer: str, images: Tensor) -> tuple[Tensor, Tensor]:
     "Logits (B, C), and the feature maps (B, K, h, w) of the last call of the module called `layer`."
     modules = dict(model.named_modules())

@@ -21,6 +21,8 @@ from PIL import Image
 from .core import InputError, check_one_of
 from .sources import decode_picture
 from .batches import BatchLoader, Subset
+
+# %% ../nbs/30_learner.ipynb #b58396e2
 import fastai.vision.learner   # tells show_results how to draw images
 from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.core import Callback

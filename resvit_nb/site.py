@@ -72,6 +72,7 @@ class OwnKernel(AsyncKernelManager):
         argv = [sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}']
         return KernelSpec(argv=argv, env=env, display_name='Python 3', language='python')
 
+# %% ../nbs/60_site.ipynb #026dd5b9
 def read_page(path:Path):
     "A notebook; `InputError` for what is none, such as one with marks of a conflict"
     try: return nbformat.read(path, 4)

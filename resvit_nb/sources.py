@@ -117,6 +117,7 @@ def decode_sized(
         raise InputError(f'{where}: not a readable image ({str(e)[:80]})') from None
     return np.asarray(square).transpose(2,0,1), shorter
 
+# %% ../nbs/12_sources.ipynb #d4c9174e
 def decode_image(file, resolution:int, where:str) -> np.ndarray:
     "The pixels that `decode_sized` reads"
     return decode_sized(file, resolution, where)[0]
