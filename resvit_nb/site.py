@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['experiments', 'find_parameters', 'check_parameters', 'no_settings', 'OwnKernel', 'read_page', 'check_pictures',
            'execute', 'stage', 'process', 'render', 'build_site', 'tables', 'print_markdown', 'check_request',
-           'check_pages', 'check_images', 'own_place', 'plans_of', 'threads_for_kernels', 'make_pages',
+           'check_places', 'check_pages', 'check_images', 'own_place', 'plans_of', 'threads_for_kernels', 'make_pages',
            'resvit_reproduce', 'cell_markdown', 'badges', 'readme', 'resvit_readme']
 
 # %% ../nbs/60_site.ipynb #1a190a11
@@ -24,7 +24,7 @@ from nbdev.config import get_config
 from .core import InputError, check_one_of, console_script, write_atomically
 from .config import find_profile
 from .records import leftovers, remove
-from .runs import announce, images_of
+from .runs import announce, check_writable, images_of
 from .workers import default_jobs
 from .protocol import EXPERIMENTS, check_given, make_plan, project_root, results_folder, train_missing
 from .report import FOREST, forest_svg, gather
@@ -192,11 +192,21 @@ def check_request(profile, dataset, data_dir, pretrain_dir, only, known, n_jobs)
     check_given(n_jobs, **given)
     if only is not None: check_one_of('only', only, known)
 
-def check_pages(chosen:dict, out:Path, root:Path):
-    "`InputError`, before anything is trained, for a page that cannot be run or a folder that would copy itself"
+# %% ../nbs/60_site.ipynb #8da68f21
+def check_places(out:Path, results:Path, root:Path):
+    "`InputError` for folders that would copy themselves or replace one another, or cannot be written to"
+    to,records = Path(out).resolve(),Path(results).resolve()
+    for name,copied in (('nbs', (root/'nbs').resolve()), (f'results {results}', records)):
+        if to.is_relative_to(copied):
+            raise InputError(f'out {out}: inside {name}, which is copied to it: expected another folder')
+    if records.is_relative_to(to/'site'):
+        raise InputError(f'results {results}: inside {out}/site, which is replaced: expected another folder')
+    check_writable(out, 'out')
+    check_writable(results)
+
+def check_pages(chosen:dict):
+    "`InputError`, before anything is trained, for a page that cannot be run"
     for name,path in chosen.items(): find_parameters(read_page(path), path.name)
-    if Path(out).resolve().is_relative_to((root/'nbs').resolve()):
-        raise InputError(f'out {out}: inside nbs, which is copied to it: expected another folder')
 
 # %% ../nbs/60_site.ipynb #a7c92cf2
 def check_images(plans:list, data_dir, pretrain_dir):
@@ -271,7 +281,8 @@ def resvit_reproduce(
     if dataset=='image_tree': results = results or os.path.relpath(place/'results')
     out,results = Path(out or os.path.relpath(place)),results_folder(profile, results)
     if only: chosen = {name: chosen[name] for name in dict.fromkeys((only, 'runs'))}    # numbers lead to their runs
-    check_pages(chosen, out, root)
+    check_pages(chosen)
+    check_places(out, results, root)
     check_images(plans, data_dir, pretrain_dir)
     train_missing(plans, results, data_dir, pretrain_dir, n_jobs, cluster)
     parameters = dict(profile=profile, dataset=dataset, weights=weights, resolution=resolution, seeds=seeds,
