@@ -24,10 +24,14 @@ class Subset:
         data:HierarchicalImages,  # The images
         target:str,               # 'superclass' or 'subclass'
         index:np.ndarray,         # int64 (n,): which of them, in this order
+        train:bool=False,         # Are they there to be trained on?
     ):
-        self.data,self.index = data,index
+        self.data,self.index,self.resolution = data,index,data.resolution
         self.labels,self.vocab = data.labels(target),data.names(target)
+        self.split_idx = 0 if train else 1    # fastai's number: transforms with another one leave these images alone
     def __len__(self): return len(self.index)
+    @property
+    def c(self) -> int: return len(self.vocab)
     def __getitem__(self, i):
         "Image uint8 (3, H, W) and label () for an integer; (n, 3, H, W) and (n,) for a list of them"
         i = self.index[i]
@@ -91,6 +95,7 @@ def warp(images:torch.Tensor, matrices:torch.Tensor) -> torch.Tensor:
 class AffineAugment(Transform):
     "Another random warp for every image of a float batch (B, 3, H, W)"
     order = 15    # after bytes become floats (10), before upsampling (20) and normalising (99)
+    split_idx = 0    # images to be trained on, and those that `tta` looks at
     def encodes(self, x:TensorImage):
         return TensorImage(warp(x.as_subclass(torch.Tensor), random_affine(len(x), x.device)))
 
@@ -110,9 +115,10 @@ def image_loaders(
     if len(split['train'])<2 or bs<2:
         raise InputError(f"{len(split['train'])} training images in batches of {bs}: expected at least 2 of each")
     def loader(part):
-        subset,train = Subset(data, target, split[part]),part=='train'
+        train = part=='train'
+        subset = Subset(data, target, split[part], train)
         tfms = [IntToFloatTensor(), BicubicResize(image_size), Normalize.from_stats(*stats)]
-        if augment and train: tfms.append(AffineAugment())
+        if augment: tfms.append(AffineAugment())
         one_left = train and len(subset)%bs==1    # batch norm can't train on one image
         return BatchLoader(subset, bs=bs if train else 256, shuffle=train, drop_last=one_left, num_workers=0,
                            after_item=LabelNames(subset.vocab), after_batch=tfms)

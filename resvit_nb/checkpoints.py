@@ -11,6 +11,7 @@ import hashlib,json,random,time
 from pathlib import Path
 import numpy as np, torch
 from .core import write_atomically
+from .learner import is_training
 from fastai.callback.core import Callback
 from fastai.learner import CancelEpochException, Learner
 from fastcore.basics import patch
@@ -103,16 +104,15 @@ class Checkpoints(Callback):
         self.folder,self.conditions = folder and Path(folder),conditions or {}
         self.seconds,self.resumed = 0.,[]
     def find(self) -> list: return sorted(self.folder.glob('epoch-*.safetensors'), reverse=True)
-    def before_fit(self):
-        self.run = self.folder is not None and not hasattr(self, 'gather_preds')
-        if not self.run: return
-        self.start = time.perf_counter()
-        any(map(self.resume, self.find()))    # the first that can be used
-        self.skip = len(self.learn.epoch_log.rows)
-    def before_epoch(self):
+    def before_fit(self): self.run,self.skip = self.folder is not None and is_training(self),None
+    def before_train(self):    # `validate` and `tta` do not come here
+        if self.skip is None:
+            self.start = time.perf_counter()
+            any(map(self.resume, self.find()))    # the first that can be used
+            self.skip = len(self.learn.epoch_log.rows)
         if self.epoch<self.skip: raise CancelEpochException
     def after_epoch(self):
-        if self.epoch<self.skip: return
+        if self.skip is None or self.epoch<self.skip: return
         seconds = self.seconds+time.perf_counter()-self.start
         written = save_training(self.learn, self.folder, self.conditions | dict(resumed=self.resumed), seconds)
         for path in self.find():

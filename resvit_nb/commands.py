@@ -70,6 +70,7 @@ def say_help(name:str):
 def main():
     "Run the console script that this process was started as"
     name = Path(sys.argv[0]).stem
+    os.environ['MPLBACKEND'] = 'agg'    # pictures of commands go to files, those of pages to kernels of their own
     if {'-h', '--help'} & {*sys.argv[1:]}: return say_help(name)
     try: command = find_command(name).command
     except KeyboardInterrupt: sys.exit(130)    # as the command itself answers, once it is there

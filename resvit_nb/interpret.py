@@ -13,10 +13,10 @@ import torch.nn.functional as F
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import nn, Tensor
 from .core import InputError
-from .sources import decode_image, to_rgb
+from .sources import decode_picture
 from .resnet import _check
 
 # %% ../nbs/23_interpret.ipynb #24450d73
@@ -41,6 +41,7 @@ def watch(
 # %% ../nbs/23_interpret.ipynb #15b5a5c9
 def _unwrapped(model: nn.Module) -> nn.Module:
     "The network inside of `torch.compile`, `DataParallel` and `DistributedDataParallel`."
+    _check(isinstance(model, nn.Module), 'model', 'a network', type(model).__name__)
     parallel = nn.DataParallel, nn.parallel.DistributedDataParallel
     while isinstance(model, parallel) or hasattr(model, '_orig_mod'):
         model = model.module if isinstance(model, parallel) else model._orig_mod
@@ -62,12 +63,6 @@ def _expected(model: nn.Module) -> tuple:
     raise InputError('images: a picture, and a network that does not say how its images were normalised: expected '
                      'a normalised batch (B, 3, H, W), or a network from load_model or timm')
 
-def _pixels(picture, size: int) -> np.ndarray:
-    "A PIL image or a path as uint8 (3, size, size)."
-    if not isinstance(picture, Image.Image): return decode_image(picture, size, str(picture))
-    try: return np.asarray(ImageOps.fit(to_rgb(picture.copy()), (size, size), Image.BICUBIC)).transpose(2, 0, 1)
-    except (OSError, ValueError) as e: raise InputError(f'images: a picture that cannot be read ({e})') from None
-
 # %% ../nbs/23_interpret.ipynb #48356447
 def as_batch(
     model: nn.Module,  # whose images these are
@@ -77,9 +72,10 @@ def as_batch(
     pictures = images if isinstance(images, (list, tuple)) else [images]
     if not pictures or not all(isinstance(p, (str, Path, Image.Image)) for p in pictures):
         _check_images(images)
-        return images
+        first = next(model.parameters(), images)
+        return images.to(first.device, first.dtype)  # an array of numpy's is often float64
     native, size, mean, std = _expected(_unwrapped(model))
-    x = torch.from_numpy(np.stack([_pixels(p, native) for p in pictures]))/255
+    x = torch.from_numpy(np.stack([decode_picture(p, native) for p in pictures]))/255
     if size != native: x = F.interpolate(x, (size, size), mode='bicubic', antialias=True).clamp(0, 1)
     mean, std = (torch.tensor(v)[:, None, None] for v in (mean, std))
     return ((x - mean)/std).to(next(model.parameters()).device)
@@ -125,6 +121,8 @@ def class_token_map(
     grid: tuple[int, int],  # rows and columns of patches, N = rows*columns
 ) -> Tensor:
     "`(..., N+1, N+1)` -> `(..., rows, columns)`: the class token's weights on the patches; 1 is an even share."
+    _check(weights.ndim > 1 and weights.shape[-1] == grid[0]*grid[1] + 1, 'weights',
+           f'rows of {grid[0]*grid[1] + 1}, for a grid of {tuple(grid)}', tuple(weights.shape))
     row = weights[..., 0, 1:]                              # (..., N)
     row = row*row.shape[-1]/row.sum(-1, keepdim=True)
     return row.unflatten(-1, tuple(grid))
@@ -132,7 +130,8 @@ def class_token_map(
 # %% ../nbs/23_interpret.ipynb #73f04c5b
 def _picture(ax, values, title='', **kwargs):
     "An image (3, H, W), stretched to black and white, or a map (H, W) in cividis; a PIL image or its path as well."
-    if isinstance(values, (str, Path)): values = Image.open(values)
+    try: values = Image.open(values) if isinstance(values, (str, Path)) else values
+    except OSError as e: raise InputError(f'{values}: not a readable image ({type(e).__name__})') from None
     if isinstance(values, Image.Image): values = torch.from_numpy(np.array(values.convert('RGB'))).permute(2, 0, 1)
     values = values.detach().cpu().float()
     if values.ndim == 3:
@@ -166,6 +165,7 @@ def attention_rollout(
     maps: Tensor,  # from attention_maps (depth, B, heads, N+1, N+1)
 ) -> Tensor:
     "`(depth, B, heads, N+1, N+1)` -> share of each input token in each output `(B, N+1, N+1)`. Abnar and Zuidema 2020."
+    _check(maps.ndim == 5, 'maps', '(depth, B, heads, N+1, N+1)', tuple(maps.shape))
     mixed = maps.mean(2) + torch.eye(maps.shape[-1], device=maps.device)  # (depth, B, N+1, N+1)
     mixed = mixed/mixed.sum(-1, keepdim=True)
     rollout = mixed[0]
@@ -198,7 +198,9 @@ def plot_rows(
     titles: list[str]|None = None,  # one for each column
 ):
     "A row of pictures for each name. Each map is stretched from its smallest (dark) to its largest value (bright)."
-    n = len(next(iter(rows.values())))
+    lengths = [len(pictures) for pictures in rows.values()] + ([len(titles)] if titles else [])
+    _check(rows and len({*lengths}) == 1, 'rows', 'as many pictures in each, and as many titles', lengths)
+    n = lengths[0]
     size = (1.15*n + .9, 1.18*len(rows) + .1)
     fig, axs = plt.subplots(len(rows), n, figsize=size, squeeze=False, layout='constrained')
     for r, (name, pictures) in enumerate(rows.items()):
@@ -229,12 +231,15 @@ def default_stage(
 def _check_classes(classes, logits: Tensor) -> Tensor:
     "`classes` as numbers (B,), the model's answers for None; `InputError` where they are not classes of `logits`."
     if classes is None: return logits.argmax(1)
-    classes, n = torch.as_tensor(classes, device=logits.device), logits.shape[1]
+    n = logits.shape[1]
+    try: classes = torch.as_tensor(classes, device=logits.device)
+    except (TypeError, ValueError, RuntimeError): _check(False, 'classes', f'whole numbers from 0 to {n-1}', classes)
     _check(classes.shape == logits.shape[:1], 'classes', f'one for each of {len(logits)} images', tuple(classes.shape))
     for c in classes.tolist():
         _check(isinstance(c, int) and 0 <= c < n, 'classes', f'whole numbers from 0 to {n-1}', c)
     return classes.long()
 
+# %% ../nbs/23_interpret.ipynb #9b11d9f9
 def _named_output(model: nn.Module, layer: str, images: Tensor) -> tuple[Tensor, Tensor]:
     "Logits (B, C), and the feature maps (B, K, h, w) of the last call of the module called `layer`."
     modules = dict(model.named_modules())
@@ -244,6 +249,8 @@ def _named_output(model: nn.Module, layer: str, images: Tensor) -> tuple[Tensor,
     _check(outputs, 'layer', 'a module that is called in the forward pass', layer)
     maps = outputs[-1]
     found = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
+    answers = isinstance(logits, Tensor) and logits.ndim == 2
+    _check(answers, 'model', 'one that puts out logits (B, C)', getattr(logits, 'shape', type(logits).__name__))
     fits = isinstance(maps, Tensor) and maps.ndim == 4
     _check(fits, 'layer', 'one with feature maps (B, K, h, w)', f'{layer} with {found}')
     return logits, maps
@@ -264,6 +271,7 @@ def grad_cam(
     images = as_batch(model, images)
     logits, maps = _named_output(model, layer or default_stage(model, images), images)
     classes = _check_classes(classes, logits)
+    _check(logits.requires_grad, 'model', 'logits that have a gradient', type(model).__name__)
     score = logits.gather(1, classes[:, None]).sum()      # the sum: images do not mix in evaluation mode
     gradient, = torch.autograd.grad(score, maps, allow_unused=True)  # (B, K, h, w)
     _check(gradient is not None, 'layer', 'a module that the logits depend on', layer)
@@ -286,6 +294,8 @@ def plot_positions(
     similarities: dict[str, Tensor],  # title -> (rows, columns, rows, columns), as from position_similarity
 ):
     "For each place its similarity to all places, as a small map there; one scale, up to the largest of two places."
+    _check(similarities and all(s.numel() > 1 for s in similarities.values()), 'similarities',
+           'those of at least one network with several patches', [tuple(s.shape) for s in similarities.values()])
     between = [s[s < 1 - 1e-4].abs().max() for s in similarities.values()]
     limit, n = max(between).item(), len(similarities)
     fig, axs = plt.subplots(1, n, figsize=(3.7*n + .6, 3.7), squeeze=False, layout='constrained')
@@ -314,6 +324,7 @@ def plot_filters(
     columns: int = 16,  # filters in a row
 ):
     "All filters of each model side by side as colour pictures, a sheet under each title."
+    _check(filters, 'filters', 'those of at least one network', filters)
     rows = [-(-len(f)//columns) for f in filters.values()]
     size = (.45*columns, .45*sum(rows) + .3*len(rows))
     fig, axs = plt.subplots(len(filters), 1, figsize=size, squeeze=False, height_ratios=rows, layout='constrained')
@@ -331,5 +342,6 @@ def map_similarity(
 ) -> Tensor:
     "Spearman's correlation over the pixels of each pair of maps: `(B,)`; NaN for a constant map. Adebayo et al. 2018."
     _check(a.shape == b.shape and a.ndim == 3, 'maps', 'two of one shape (B, H, W)', (tuple(a.shape), tuple(b.shape)))
-    ranks = [pd.DataFrame(m.flatten(1).T.cpu().numpy()).rank() for m in (a, b)]  # ties share their mean rank
+    pixels = [m.detach().flatten(1).T.cpu().float().numpy() for m in (a, b)]
+    ranks = [pd.DataFrame(p).rank() for p in pixels]  # ties share their mean rank
     return torch.tensor(ranks[0].corrwith(ranks[1]).to_numpy())

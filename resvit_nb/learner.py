@@ -4,19 +4,25 @@
 
 # %% auto #0
 __all__ = ['keras_adam', 'one_cycle_adamw', 'RECIPES', 'BAR', 'PRECISIONS', 'SMALLEST_BF16', 'adamw', 'adamw_of_parameters',
-           'Recipe', 'find_recipe', 'scheduled_lr', 'is_training', 'EpochLog', 'Progress', 'shorten',
-           'choose_precision', 'InBfloat16', 'autocast_forward', 'keep_memory', 'classifier', 'FrozenBackbone',
-           'RecipeSchedule', 'image_learner', 'Unlabelled']
+           'Hypers', 'Groups', 'Recipe', 'find_recipe', 'scheduled_lrs', 'is_training', 'EpochLog', 'Progress',
+           'shorten', 'choose_precision', 'InBfloat16', 'autocast_forward', 'keep_memory', 'classifier',
+           'FrozenBackbone', 'RecipeSchedule', 'ByChannels', 'image_learner', 'pixels_of', 'Unlabelled']
 
 # %% ../nbs/30_learner.ipynb #526ea91e
 import ctypes,sys,time
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import current_process
+from pathlib import Path
 import numpy as np, torch
+from PIL import Image
 from .core import InputError, check_one_of
+from .sources import decode_picture
 from .batches import BatchLoader, Subset
+
+# %% ../nbs/30_learner.ipynb #b58396e2
 import fastai.vision.learner   # tells show_results how to draw images
 from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.core import Callback
@@ -25,11 +31,11 @@ from fastai.callback.schedule import ParamScheduler, combined_cos
 from fastai.callback.training import BnFreeze
 from fastai.data.core import DataLoaders, TfmdDL
 from fastai.data.transforms import CategoryMap
-from fastai.learner import Learner
+from fastai.learner import Learner, replacing_yield
 from fastai.losses import CrossEntropyLossFlat
-from fastai.optimizer import OptimWrapper
+from fastai.optimizer import OptimWrapper, detuplify_pg, set_item_pg
 from fastai.torch_core import TensorImage
-from fastcore.basics import noop, patch
+from fastcore.basics import chunked, noop, patch
 from fastcore.foundation import L
 from torch import nn
 from tqdm import tqdm
@@ -41,14 +47,39 @@ def adamw(
     weight_decay:float=.05,    # Of parameters with two dimensions or more
 ) -> torch.optim.Optimizer:
     "torch's AdamW that does not decay biases, norms and other vectors"
-    parameters = [p for g in groups for p in g['params']]
-    matrices = dict(params=[p for p in parameters if p.ndim>1], weight_decay=weight_decay)
-    vectors = dict(params=[p for p in parameters if p.ndim<2], weight_decay=0.)
-    return torch.optim.AdamW([matrices, vectors], lr=lr, fused=True)
+    parts = []
+    for g in groups:
+        parts.append(dict(params=[p for p in g['params'] if p.ndim>1], weight_decay=weight_decay))
+        parts.append(dict(params=[p for p in g['params'] if p.ndim<2], weight_decay=0.))
+    return torch.optim.AdamW(parts, lr=lr, fused=True)
 
 def adamw_of_parameters(params, lr:float) -> torch.optim.Optimizer:
     "`adamw` for what fastai hands over: groups, or one list of parameters"
     return adamw(params if isinstance(params[0], dict) else [dict(params=params)], lr)
+
+# %% ../nbs/30_learner.ipynb #fa91c03d
+class Hypers(dict):
+    "Learning rate and others of one group; what is set here is set in all its parts"
+    def __init__(self, values, parts, names): super().__init__(values); self.parts,self.names = parts,names
+    def __setitem__(self, k, v):
+        super().__setitem__(k, v)
+        for part in self.parts: set_item_pg(part, self.names[k], v)
+
+class Groups(OptimWrapper):
+    "An optimizer of torch's in the groups that fastai knows of, each of them one or several of torch's"
+    def __init__(self, params, **kwargs):
+        params = L(params)
+        super().__init__(params, **kwargs)
+        self.n = len(params) if isinstance(params[0], (L,list)) else 1
+    def parts(self) -> list: return list(chunked(self.opt.param_groups, n_chunks=self.n))
+    @property
+    def hypers(self) -> list:
+        return [Hypers({self.fwd_map.get(k, k):v for k,v in detuplify_pg(parts[0]).items()}, parts, self.bwd_map)
+                for parts in self.parts()]
+    def _set_hyper(self, k, v):
+        for rates,value in zip(self.hypers, v): rates[k] = value
+    @OptimWrapper.param_lists.getter
+    def param_lists(self) -> list: return [[p for part in parts for p in part['params']] for parts in self.parts()]
 
 # %% ../nbs/30_learner.ipynb #754de747
 @dataclass(frozen=True)
@@ -59,8 +90,8 @@ class Recipe:
     lr: float               # Learning rate, at its highest
     schedule: object=None   # A factor of the learning rate over the share of training that is done; `None`: constant
 
-keras_adam = partial(OptimWrapper, opt=torch.optim.Adam, eps=1e-7, fused=True)
-one_cycle_adamw = partial(OptimWrapper, opt=adamw_of_parameters)
+keras_adam = partial(Groups, opt=torch.optim.Adam, eps=1e-7, fused=True)
+one_cycle_adamw = partial(Groups, opt=adamw_of_parameters)
 
 RECIPES = {
     'keras-default': Recipe('Adam, learning rate 0.001, constant, no weight decay', keras_adam, 1e-3),
@@ -71,9 +102,9 @@ def find_recipe(name:str) -> Recipe:
     "The recipe of that name"
     return RECIPES[check_one_of('recipe', name, RECIPES)]
 
-def scheduled_lr(name:str, done:float) -> float:
-    "The learning rate of the recipe `name` after a share `done` of the training"
-    return RECIPES[name].lr*RECIPES[name].schedule(done)
+def scheduled_lrs(name:str, highest:list, done:float) -> list:
+    "The learning rates of the recipe `name` after a share `done` of the training, for those at its height"
+    return [lr*RECIPES[name].schedule(done) for lr in highest]
 
 # %% ../nbs/30_learner.ipynb #b4f95cf8
 def is_training(callback:Callback) -> bool:
@@ -211,8 +242,11 @@ def keep_memory():
 
 # %% ../nbs/30_learner.ipynb #efda0250
 def classifier(model:nn.Module) -> nn.Linear:
-    "The last layer: `fc` of a ResNet, `head` of a ViT"
-    return model.fc if hasattr(model, 'fc') else model.head
+    "The last layer: `fc` of a ResNet, `head` of a ViT, also inside of `DataParallel`"
+    inner = model.module if isinstance(model, nn.DataParallel) else model
+    layer = next((getattr(inner, name) for name in ('fc','head') if hasattr(inner, name)), None)
+    if layer is None: raise InputError(f'{type(inner).__name__}: no last layer: expected one called fc or head')
+    return layer
 
 class FrozenBackbone(BnFreeze):
     "Train the last layer only; everything before it stays as it is, batch statistics included"
@@ -220,12 +254,18 @@ class FrozenBackbone(BnFreeze):
         for p in self.model.parameters(): p.requires_grad_(False)
         for p in classifier(self.model).parameters(): p.requires_grad_(True)
 
-# %% ../nbs/30_learner.ipynb #5c4aba62
+# %% ../nbs/30_learner.ipynb #60adf948
 class RecipeSchedule(ParamScheduler):
-    "The recipe's learning rate in every training; the learning rate finder has its own"
+    "The recipe's learning rate, up to the one that `fit` was given; the learning rate finder has its own"
+    def __init__(self, recipe): self.recipe = recipe
     def before_fit(self):
-        self.run = is_training(self)
-        if self.run: super().before_fit()
+        self.run = is_training(self) and self.opt is not None    # `validate` before a first training has none
+        if not self.run: return
+        self.scheds = dict(lr=partial(scheduled_lrs, self.recipe, [h['lr'] for h in self.opt.hypers]))
+        super().before_fit()
+
+class ByChannels(ChannelsLast):
+    "fastai's callback under another name, by which its `to_channelslast` does not take its work as done"
 
 # %% ../nbs/30_learner.ipynb #56a69c5f
 def image_learner(
@@ -242,20 +282,42 @@ def image_learner(
     keep_memory()
     for dl in dls.loaders: dl.dataset.vocab = CategoryMap(list(dl.dataset.vocab), sort=False)    # for fastai's tools
     model = autocast_forward(model, dls.device, choose_precision(precision, dls.device, dls.image_size))
-    cbs = [ChannelsLast(), EpochLog(), Progress(label)]
-    if freeze: cbs.append(FrozenBackbone())
-    if how.schedule: cbs.append(RecipeSchedule({'lr': partial(scheduled_lr, recipe)}))
+    cbs = [ByChannels(), EpochLog(), Progress(label)]
+    if freeze and classifier(model): cbs.append(FrozenBackbone())
+    if how.schedule: cbs.append(RecipeSchedule(recipe))
     learn = Learner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=how.opt_func, lr=how.lr, cbs=cbs)
     learn.remove_cb(ProgressCallback)    # ours is enough
     learn.logger = noop
     return learn
 
-# %% ../nbs/30_learner.ipynb #b3a3b0b7
-class Unlabelled:
-    "Images without labels, uint8 (3, H, W) each, as what a loader takes batches of"
-    def __init__(self, images, vocab): self.images,self.vocab = list(images),vocab
+# %% ../nbs/30_learner.ipynb #6fcdd473
+def pixels_of(item, resolution:int) -> torch.Tensor:
+    "A path, a PIL image or an array of bytes, (3, H, W) or (H, W, 3), as uint8 (3, resolution, resolution)"
+    if isinstance(item, (np.ndarray,torch.Tensor)):
+        array = item.cpu().numpy() if isinstance(item, torch.Tensor) else item
+        if array.ndim==3 and len(array)==3: array = array.transpose(1,2,0)
+        if array.dtype!=np.uint8 or array.ndim!=3 or array.shape[2]!=3 or 0 in array.shape:
+            raise InputError(f'image {array.dtype} {array.shape}: expected uint8 (3, H, W), a PIL image or a path')
+        if array.shape[:2]==(resolution,resolution): return torch.tensor(array.transpose(2,0,1))
+        item = Image.fromarray(np.ascontiguousarray(array))
+    if not isinstance(item, (str,Path,Image.Image)):
+        raise InputError(f'image {type(item).__name__}: expected uint8 (3, H, W), a PIL image or a path')
+    return torch.tensor(decode_picture(item, resolution))
+
+class Unlabelled(Subset):
+    "Images without labels, as what a loader takes batches of"
+    def __init__(self, images, like:Subset):
+        if not len(images): raise InputError('no image: expected at least one')
+        self.images,self.vocab,self.resolution,self.split_idx = list(images),like.vocab,like.resolution,1
     def __len__(self): return len(self.images)
-    def __getitem__(self, i): return (TensorImage(torch.stack([torch.as_tensor(self.images[j]) for j in i])),)
+    def __getitem__(self, i):
+        return (TensorImage(torch.stack([pixels_of(self.images[j], self.resolution) for j in i])),)
+
+# %% ../nbs/30_learner.ipynb #b3a3b0b7
+@patch
+def set_split_idx(self:Subset, i:int):
+    "For a while, let transforms with this number work on these images"
+    return contextmanager(replacing_yield)(self, 'split_idx', i)
 
 @patch(as_prop=True)
 def items(self:Subset) -> list:
@@ -274,8 +336,8 @@ def new_empty(self:Subset) -> Subset:
 def new(self:BatchLoader, dataset=None, cls=None, rm_type_tfms=None, **kwargs):
     "A loader like this one; `dataset` may also be a list of `items` or of images without labels, from fastai"
     if isinstance(dataset, (list,L)):
-        if all(isinstance(o, int) for o in dataset):
+        if len(dataset) and all(isinstance(o, int) for o in dataset):
             numbers,dataset = list(dataset),copy(self.dataset)
             dataset.index = np.array(numbers)
-        else: dataset = Unlabelled(dataset, self.dataset.vocab)
+        else: dataset = Unlabelled(dataset, self.dataset)
     return TfmdDL.new(self, dataset, cls, **kwargs)

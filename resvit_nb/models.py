@@ -167,8 +167,9 @@ def _check_state(state, path: Path):
     if not isinstance(state, dict):
         raise InputError(f'weights: {path} holds a {type(state).__name__}; expected a dict of tensors by name')
     for k, v in state.items():
-        if not isinstance(v, Tensor):
-            raise InputError(f'weights: {path}, entry {k!r}: expected a tensor, found a {type(v).__name__}')
+        if not isinstance(v, Tensor) or v.is_meta:
+            found = 'one without numbers' if isinstance(v, Tensor) else f'a {type(v).__name__}'
+            raise InputError(f'weights: {path}, entry {k!r}: expected a tensor, found {found}')
 
 # %% ../nbs/22_models.ipynb #336724bf
 def read_weights(
@@ -201,6 +202,8 @@ def _check_values(own: dict[str, Tensor], state: dict[str, Tensor]):
             raise InputError(f'entry {k!r}: expected {kind}, found {found}')
         if real and not v.float().isfinite().all():
             raise InputError(f'entry {k!r}: expected finite numbers, found NaN or infinity')
+        if k.endswith('running_var') and (v < 0).any():
+            raise InputError(f'entry {k!r}: expected variances of at least 0, found {v.min().item():.3g}')
 
 def _fit_positions(net: ViT, state: dict[str, Tensor], grid: tuple[int, int]|None):
     "Resize the position embeddings in `state`, in place, if they are for another grid of patches."
@@ -220,7 +223,9 @@ def fit_weights(
     _check_values(own, state)
     head = [k for k in own if k.startswith(('fc.', 'head.'))]  # weight (num_classes, features), bias (num_classes,)
     found = [k in state for k in head]
-    other_classes = found and all(found) and state[head[0]].shape[:1] != own[head[0]].shape[:1]
+    classes = state[head[0]].shape[:1] if found and all(found) else ()
+    other_classes = bool(classes) and classes != own[head[0]].shape[:1] and all(
+        state[k].shape == classes + own[k].shape[1:] for k in head)
     if other_classes or not any(found): state |= {k: own[k] for k in head}
     if not head: state = {k: v for k, v in state.items() if not k.startswith(('fc.', 'head.'))}
     if isinstance(net, ViT): _fit_positions(net, state, grid)

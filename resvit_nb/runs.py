@@ -247,12 +247,12 @@ def only_one(folder:Path, label:str):
     finally: lock.release()
 
 # %% ../nbs/42_runs.ipynb #b00816cc
-def check_writable(folder:str|Path):
-    "`InputError`, before a training rather than after it, unless records can be written to `folder`"
+def check_writable(folder:str|Path, name:str='results'):
+    "`InputError`, before a training rather than after it, unless something can be written to `folder`"
     whole = Path(folder).absolute()
     place = next(p for p in (whole, *whole.parents) if p.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
-        raise InputError(f'results {folder}: cannot be written: expected a folder to write to')
+        raise InputError(f'{name} {folder}: cannot be written: expected a folder to write to')
 
 def clear_up(record:Record, results:str|Path) -> Record:
     "Remove a finished run's checkpoints, unless it is being trained, and what dead processes left; the record itself"

@@ -9,6 +9,7 @@ __all__ = ['NEVER', 'ranked_classes', 'score_images', 'calibration_bins', 'calib
 import numpy as np, torch, torch.nn.functional as F
 from fastcore.basics import noop
 from sklearn.metrics import f1_score
+from .core import InputError
 from .images import NOVEL
 
 # %% ../nbs/32_scores.ipynb #05f1b14a
@@ -24,6 +25,9 @@ def score_images(
     labels:torch.Tensor,  # int64 (N,); `NOVEL` where there is no output for the class
 ) -> dict:                # Arrays (N,): label, prediction, confidence, rank, loss
     "What is kept of each image's logits"
+    if not len(labels): raise InputError('no image to score: expected at least one')
+    outside = labels[(labels!=NOVEL) & ((labels<0) | (labels>=logits.shape[1]))]
+    if len(outside): raise InputError(f'label {outside[0]} out of range: expected 0 to {logits.shape[1]-1}')
     order = ranked_classes(logits)
     prediction = order[:,0]
     rank = (order==labels[:,None]).int().argmax(1)

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['MAX_PIXELS', 'MANY_PIXELS', 'AVIF', 'FORMATS', 'SUFFIXES', 'one_at_a_time', 'TEXTS', 'LABEL_FIELDS', 'META_FIELDS',
            'CACHE_VERSION', 'SETTLED', 'TOOLS', 'COURSE', 'PART_NAMES', 'SOURCES', 'grey_of_8_bits', 'to_rgb',
-           'read_square', 'without_texts', 'read_image', 'what_it_is', 'decode_sized', 'decode_image', 'decode_images',
-           'load_cached', 'save_cached', 'new_images', 'make_cached', 'cached', 'file_state', 'read_hashes',
-           'content_hashes', 'cached_files', 'fractals', 'read_rows', 'check_columns', 'read_table', 'read_integer',
-           'check_class', 'read_classes', 'read_label', 'of_a_tool', 'inside', 'check_file', 'check_once',
-           'check_course', 'read_course', 'bird_dog_reptile', 'read_slice', 'list_folder', 'list_members',
+           'read_square', 'without_texts', 'read_image', 'what_it_is', 'decode_sized', 'decode_image', 'decode_picture',
+           'decode_images', 'load_cached', 'save_cached', 'new_images', 'make_cached', 'cached', 'file_state',
+           'read_hashes', 'content_hashes', 'cached_files', 'fractals', 'read_rows', 'check_columns', 'read_table',
+           'read_integer', 'check_class', 'read_classes', 'read_label', 'of_a_tool', 'inside', 'check_file',
+           'check_once', 'check_course', 'read_course', 'bird_dog_reptile', 'read_slice', 'list_folder', 'list_members',
            'list_archive', 'list_tree', 'without_wrapper', 'ready_made', 'labelled', 'check_levels', 'counted', 'few',
-           'left_out', 'tree_parts', 'tree_labels', 'image_tree', 'read_cifar100', 'cifar100', 'load_data',
+           'alike', 'left_out', 'tree_parts', 'tree_labels', 'image_tree', 'read_cifar100', 'cifar100', 'load_data',
            'usual_split', 'describe_split', 'describe', 'list_classes', 'draw_sheet', 'resvit_data']
 
 # %% ../nbs/12_sources.ipynb #3316c346
@@ -41,7 +41,8 @@ def grey_of_8_bits(image:Image.Image) -> Image.Image:
 
 def to_rgb(image:Image.Image) -> Image.Image:
     "An image upright, in RGB, on white where it is transparent; `ValueError` for pixels without a known white"
-    ImageOps.exif_transpose(image, in_place=True)
+    image.load()    # if it is cut off, this says so
+    with suppress(Exception): ImageOps.exif_transpose(image, in_place=True)    # damaged EXIF data say nothing
     if image.mode in ('I','F'): raise ValueError(f'mode {image.mode}: expected 8 or 16 bits a channel')
     if image.mode.startswith('I;16'): image = grey_of_8_bits(image)
     clear = image.info.get('transparency')
@@ -76,7 +77,7 @@ def read_square(
 TEXTS = (b'tEXt', b'zTXt', b'iTXt', b'iCCP')
 
 def without_texts(png:bytes) -> bytes:
-    "A PNG file without its texts and its colour profile"
+    "A PNG file without its texts and its colour profile, which may also be damaged"
     kept,at = [png[:8]],8
     while at<len(png):
         size = 12+int.from_bytes(png[at:at+4])    # length, name, content, sum
@@ -88,7 +89,7 @@ def read_image(file, resolution:int) -> tuple:
     "What `read_square` returns, of a path or a function that returns an open file"
     def content(): return file().read() if callable(file) else Path(file).read_bytes()
     try: return read_square(file() if callable(file) else file, resolution)
-    except ValueError:
+    except (ValueError, UnidentifiedImageError):
         if not (png := content()).startswith(b'\x89PNG'): raise
         return read_square(io.BytesIO(without_texts(png)), resolution)
 
@@ -116,9 +117,17 @@ def decode_sized(
         raise InputError(f'{where}: not a readable image ({str(e)[:80]})') from None
     return np.asarray(square).transpose(2,0,1), shorter
 
+# %% ../nbs/12_sources.ipynb #d4c9174e
 def decode_image(file, resolution:int, where:str) -> np.ndarray:
     "The pixels that `decode_sized` reads"
     return decode_sized(file, resolution, where)[0]
+
+def decode_picture(picture, resolution:int) -> np.ndarray:
+    "A PIL image or a path as uint8 (3, resolution, resolution)"
+    if not isinstance(picture, Image.Image): return decode_image(picture, resolution, str(picture))
+    try: square = ImageOps.fit(to_rgb(picture.copy()), (resolution,resolution), Image.BICUBIC)
+    except (OSError, ValueError) as e: raise InputError(f'images: a picture that cannot be read ({e})') from None
+    return np.asarray(square).transpose(2,0,1)
 
 # %% ../nbs/12_sources.ipynb #76fbf4aa
 def decode_images(
@@ -348,8 +357,8 @@ TOOLS = ('__macosx','__pycache__','lost+found','thumbs.db','ehthumbs.db','deskto
          '$recycle.bin','#recycle','#snapshot','icon\r')
 
 def of_a_tool(name:str) -> bool:
-    "Whether a program leaves a file or folder of that name behind: hidden ones, those with @, and a list"
-    return name[:1] in ('.','@') or name.endswith('~') or name.lower() in TOOLS
+    "Whether a program leaves a file or folder of that name behind: hidden ones, those with @ or ~, and a list"
+    return name[:1] in ('.','@','~') or name.endswith('~') or name.lower() in TOOLS
 
 def inside(folder:Path, name:str, where:str) -> Path:
     "`folder/name`, unless that leaves the folder"
@@ -454,12 +463,14 @@ def list_folder(path:Path) -> tuple:
 
 # %% ../nbs/12_sources.ipynb #76775147
 def list_members(path:Path) -> list:
-    "What is in a tar archive"
+    "What is in a tar archive, up to the zeros at its end: `tarfile` takes a damaged header for the end, too"
     try:
-        with tarfile.open(path, 'r:') as tar: members = list(tar)
+        with tarfile.open(path, 'r:') as tar: members,end = list(tar),tar.offset
         for m in members: int(m.mtime)    # 'nan' says that the header is damaged
+        if members and read_slice(path, end, 512).read()!=bytes(512): raise tarfile.ReadError
     except (tarfile.TarError, OSError, ValueError, OverflowError):
-        raise InputError(f'{path}: not an uncompressed tar archive, or damaged') from None
+        raise InputError(f'{path}: not an uncompressed tar archive, or damaged: expected a folder, or a whole archive '
+                         'as `tar -cf` makes it') from None
     return members
 
 # %% ../nbs/12_sources.ipynb #91202b25
@@ -467,8 +478,7 @@ def list_archive(path:Path) -> tuple:
     "Images of a tar archive, (name, function that opens it) each, and names of everything else, as in `list_folder`"
     images,others = {},set()
     for m in list_members(path):
-        name = m.name.removeprefix('./')
-        parts = PurePosixPath(name).parts
+        name,parts = str(PurePosixPath(m.name)),PurePosixPath(m.name).parts    # without ./ and //
         tools = [i for i,part in enumerate(parts) if of_a_tool(part) and part!='..']
         if tools: others.add('/'.join(parts[:tools[0]+1])+'/'); continue
         if not name.lower().endswith(SUFFIXES):
@@ -539,6 +549,12 @@ def few(names) -> str:
     names = list(dict.fromkeys(names))
     return ', '.join(names[:3])+', ...'*(len(names)>3)
 
+def alike(names) -> list:
+    "A line on names of classes that people take for one, if there are any"
+    same = Counter(' '.join(n.casefold().split()) for n in names)
+    found = sorted(str(n) for n in names if same[' '.join(n.casefold().split())]>1)
+    return [f"different classes, though only in capitals or spaces: {', '.join(map(repr, found))}"] if found else []
+
 def left_out(others:list, outside:list) -> list:
     "Lines on what is in a tree and no image of a class"
     tools,files = [n for n in others if n.endswith('/')],[n for n in others if not n.endswith('/')]
@@ -574,6 +590,7 @@ def tree_labels(names:list, path:Path) -> tuple:
     deeper = [names[i] for i in used if len(folders[i])>(1 if one else 2)]
     if one: notes.append('one level of folders: each class is its own superclass and subclass')
     if deeper: notes.append(f'in folders below that of their class: {counted(len(deeper), "image")} ({few(deeper)})')
+    notes += alike(superclasses)+(alike(subclasses) if not one else [])
     notes += left_out([], [n for n,(s,_) in zip(names, pairs) if not s])
     part = parts and np.array([list(PARTS).index(parts[i]) for i in used])
     return dict(superclass=superclass, subclass=subclass, superclasses=superclasses.tolist(),

@@ -256,7 +256,7 @@ TAR = {
     'twice': (member('tree/dog/pug/2.png', ONE_PNG), 'an image stands in the archive twice'),
     'zero bytes': (member('tree/dog/pug/x.png'), 'x.png: not a readable image'),
     'time that is no number': (member('tree/dog/pug/x.png', ONE_PNG, mtime='nan'), 'not an uncompressed tar archive, or damaged'),
-    'size that is no number': (member('tree/dog/pug/x.png', ONE_PNG, size='many'), 'x.png: not a readable image'),
+    'size that is no number': (member('tree/dog/pug/x.png', ONE_PNG, size='many'), 'not an uncompressed tar archive, or damaged'),
     'line feed in a class': (member('tree/dog/p\ng/x.png', ONE_PNG), 'expected a name that can be printed'),
 }
 
@@ -502,3 +502,14 @@ def test_parameters_arrive_as_they_are(tmp_path):
     nbformat.write(nbformat.v4.new_notebook(cells=[parameter, keep]), tmp_path/'one.ipynb')
     execute(tmp_path/'one.ipynb', dict(texts=NASTY, text=''.join(NASTY)), tmp_path/'done.ipynb')
     assert nbformat.read(tmp_path/'done.ipynb', 4).cells[-1].outputs[0].text == f'{[ascii(t) for t in [*NASTY, "".join(NASTY)]]}\n'
+
+@pytest.mark.parametrize('out, results, message', [
+    ('records', 'records', 'inside results {}/records, which is copied to it'), ('records/site/x', 'records', 'inside results {}/records, which is copied to it'), ('o', 'o/site', 'results {}/o/site: inside {}/o/site, which is replaced'),
+    ('o', 'o/site/kept', 'results {}/o/site/kept: inside {}/o/site, which is replaced'), ('file', 'r', 'out {}/file: cannot be written: expected a folder'), ('file/o', 'r', 'out {}/file/o: cannot be written'), ('o', 'file', 'results {}/file: cannot be written')])
+def test_folders_that_would_be_copied_into_themselves_or_lost(out, results, message, tmp_path, monkeypatch):
+    def never(*args): raise AssertionError('trained')
+    monkeypatch.setattr('resvit_nb.site.train_missing', never)
+    monkeypatch.chdir(Path(__file__).parent.parent)
+    (tmp_path/'file').write_text('mine', 'utf-8')
+    said = leaves(resvit_reproduce.command, '--profile', 'smoke', '--out', tmp_path/out, '--results', tmp_path/results)
+    assert message.format(tmp_path, tmp_path) in said and [p.name for p in tmp_path.iterdir() if p.name != 'cache'] == ['file']

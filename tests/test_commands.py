@@ -1,8 +1,8 @@
 "The commands as a user meets them: as processes, with exit status, output and files."
-import json, re
+import json, os, re, subprocess, sys
 from html.parser import HTMLParser
 from pathlib import Path
-import pytest
+import nbformat, pytest
 from conftest import ROOT, run
 from resvit_nb.config import run_id
 from resvit_nb.records import read_record
@@ -113,3 +113,36 @@ def test_a_table_row_leads_to_its_run_and_that_to_its_record(smoke):
     records = [link for link in runs.links if link.endswith('.json') and 'results/' in link]
     assert {Path(link).stem for link in records} == {p.stem for p in (smoke[0]/'results').glob('*.json')}
     for link in records: assert json.loads((site/'experiments'/link).read_text('utf-8'))['run_id'] == Path(link).stem
+
+
+# ---- a page never depends on the caller's environment
+def page_in(folder, **env):
+    "What a small page shows, run by a process with these variables"
+    cells = [nbformat.v4.new_code_cell('n = 1', metadata=dict(tags=['parameters'])),
+             nbformat.v4.new_code_cell('#| fig-alt: "A line"\nimport matplotlib.pyplot as plt\nplt.plot([1, 3, 2]); plt.title("$x^2$");'), nbformat.v4.new_code_cell('print("Gänge", n)')]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder/'page.ipynb')
+    code = f"import sys; from pathlib import Path; from resvit_nb.site import execute; execute(Path({str(folder/'page.ipynb')!r}), dict(n=7), Path({str(folder/'done.ipynb')!r}))"
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=ROOT, env={**os.environ, 'PYTHONPATH': str(ROOT), **env}, capture_output=True, encoding='utf-8')
+    assert done.returncode == 0, done.stderr
+    return [o.get('text') or o['data'].get('image/png') for c in nbformat.read(folder/'done.ipynb', 4).cells for o in c.outputs]
+
+@pytest.fixture(scope='module')
+def plain_page(tmp_path_factory): return page_in(tmp_path_factory.mktemp('plain'))
+
+def settings(folder):
+    "Settings that change pictures, pages or both, as people have them"
+    thick = 'import matplotlib; matplotlib.rcParams["lines.linewidth"] = 30; print("good morning")'
+    for name, text in {'start.py': thick, 'matplotlibrc': 'lines.linewidth: 30\nfigure.dpi: 20\ntext.usetex: True\n', 'ipython/profile_default/startup/00-mine.py': thick+'; matplotlib.use("agg")',
+                       'config/profile_default/ipython_kernel_config.py': 'c.InlineBackend.figure_formats = {"svg"}\nc.InteractiveShellApp.exec_lines = ["n = 5", "print(n)"]\n'}.items():
+        (folder/name).parent.mkdir(parents=True, exist_ok=True)
+        (folder/name).write_text(text, 'utf-8')
+    return {'a start-up file of Python': dict(PYTHONSTARTUP=str(folder/'start.py')), 'start-up files of IPython': dict(IPYTHONDIR=str(folder/'ipython')), 'settings of IPython': dict(IPYTHONDIR=str(folder/'config')),
+            'settings of matplotlib': dict(MATPLOTLIBRC=str(folder/'matplotlibrc')), 'another folder of them': dict(MPLCONFIGDIR=str(folder)), 'a backend': dict(MPLBACKEND='svg'),
+            'no place for IPython': dict(IPYTHONDIR='/proc/nowhere'), 'a home that cannot be written to': dict(HOME='/proc', XDG_CACHE_HOME=str(folder/'cache'))}
+
+SETTINGS = ('a start-up file of Python', 'start-up files of IPython', 'settings of IPython', 'settings of matplotlib', 'another folder of them', 'a backend', 'no place for IPython', 'a home that cannot be written to')
+
+@pytest.mark.parametrize('which', SETTINGS)
+def test_a_page_is_the_same_everywhere(which, plain_page, tmp_path):
+    assert len(plain_page) == 2 and plain_page[1] == 'Gänge 7\n'
+    assert page_in(tmp_path, **settings(tmp_path)[which]) == plain_page

@@ -85,3 +85,26 @@ resvit_data.command(['--resolution', '8'])'''
     status, printed, said = elsewhere(tmp_path, code, RESVIT_CACHE='')
     assert (status, printed, said.count('\n')) == (1, b'', 1)
     assert said.startswith('resvit_data: error: no home folder') and 'RESVIT_CACHE' in said
+
+# ---- nobody reads on
+@pytest.mark.parametrize('together', [False, True])
+@pytest.mark.parametrize('code', ['for i in range(9): print(i, flush=True)', "print('one line that is still in the buffer')", "print('x'*10**6)"])
+def test_a_reader_that_goes_ends_a_command_without_a_word(tmp_path, code, together):
+    (tmp_path/'it.py').write_text(f"""from resvit_nb.core import console_script
+@console_script
+def spam(n:int=0): # A number
+    "Prints"
+    {code}
+spam.command([])
+""", 'utf-8')
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, '-W', 'ignore', tmp_path/'it.py'], env={**os.environ, 'PYTHONPATH': str(ROOT)}, stdout=write, stderr=write if together else subprocess.PIPE)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, None if together else b'')
+
+def test_another_broken_pipe_is_told():
+    @console_script
+    def spam(): "Prints"; raise BrokenPipeError(32, 'Broken pipe')
+    with pytest.raises(SystemExit) as left: spam.command([])
+    assert left.value.code == 'spam: error: [Errno 32] Broken pipe'

@@ -1,7 +1,7 @@
 "Looking inside: networks, layers, classes and images that do not fit, and unusual ways of use."
 import copy
 from pathlib import Path
-import matplotlib.pyplot as plt, pytest, timm, torch
+import matplotlib.pyplot as plt, numpy as np, pytest, timm, torch
 from PIL import Image
 from torch import nn
 from resvit_nb.core import InputError
@@ -11,8 +11,8 @@ from resvit_nb.models import ModelInfo, create_model, load_model, save_model
 from resvit_nb.predict import batch_of
 from resvit_nb.sources import decode_image
 from resvit_nb.interpret import (
-    as_batch, attention_maps, class_token_map, default_stage, first_filters, grad_cam, map_similarity, plot_attention, plot_rows,
-    position_similarity, rollout_heat)
+    as_batch, attention_maps, class_token_map, default_stage, first_filters, grad_cam, attention_rollout, map_similarity, plot_attention, plot_filters, plot_positions,
+    plot_rows, position_similarity, rollout_heat)
 
 STAGES = 'a network with feature maps in stages named layer1, layer2, ...'
 ATTENTION = 'a ViT, with modules named attn.softmax'
@@ -109,6 +109,52 @@ def test_images_that_a_network_does_not_take(resnet, vit, bad):
         picture = isinstance(bad, (str, Path, Image.Image)) and f is not default_stage    # these say how their images were normalised
         assert message.startswith('images: a picture, and a network that does not say' if picture else 'images: expected a floating-point tensor (B, 3, H, W), normalised as in training, got ')
     assert not any(m._forward_hooks for net in (resnet, vit) for m in net.modules())
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float16, torch.bfloat16])
+def test_images_of_another_precision(resnet, vit, dtype):
+    rounded = images.to(dtype).float()
+    assert torch.equal(grad_cam(resnet, images.to(dtype)), grad_cam(resnet, rounded)) and torch.equal(rollout_heat(vit, images.to(dtype)), rollout_heat(vit, rounded))
+    assert torch.isfinite(grad_cam(copy.deepcopy(resnet).to(torch.bfloat16), images)).all()
+
+def test_frozen_and_without_gradients(resnet):
+    wanted, frozen = grad_cam(resnet, images), copy.deepcopy(resnet).requires_grad_(False)
+    with torch.no_grad(): assert torch.equal(grad_cam(frozen, images), wanted)
+    assert not any(p.requires_grad for p in frozen.parameters())
+
+@pytest.mark.parametrize('classes', ['poodle', ['poodle', 'pug'], [None, 1], [[0], [1, 2]]])
+def test_classes_are_numbers(resnet, classes): assert refused(grad_cam, resnet, images, classes) == f'classes: expected whole numbers from 0 to 2, got {classes!r}'
+
+class Answers(nn.Module):
+    "One stage, and an answer of any kind"
+    def __init__(self, answer):
+        super().__init__()
+        self.layer1, self.fc, self.answer = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 3), answer
+    def forward(self, x): return self.answer(self.fc(self.layer1(x).mean((2, 3))))
+
+@pytest.mark.parametrize('answer, got', [(lambda y: (y, y), "'tuple'"), (lambda y: dict(logits=y), "'dict'"), (lambda y: None, "'NoneType'"), (lambda y: y[..., None], 'torch.Size([2, 3, 1])')])
+def test_networks_that_answer_with_something_else(answer, got): assert refused(grad_cam, Answers(answer), images) == f'model: expected one that puts out logits (B, C), got {got}'
+
+def test_what_is_no_network(resnet):
+    assert refused(grad_cam, Answers(torch.Tensor.detach), images) == "model: expected logits that have a gradient, got 'Answers'"
+    for bad in (None, len, resnet.state_dict()):
+        for f in (grad_cam, attention_maps): assert refused(f, bad, images) == f'model: expected a network, got {type(bad).__name__!r}'
+
+def test_maps_and_rows_that_do_not_fit(vit, tmp_path):
+    maps = attention_maps(vit, images)
+    assert refused(class_token_map, maps, (7, 9)) == 'weights: expected rows of 64, for a grid of (7, 9), got (3, 2, 3, 65, 65)'
+    assert refused(attention_rollout, maps[0]) == 'maps: expected (depth, B, heads, N+1, N+1), got (2, 3, 65, 65)'
+    for rows, titles in (({}, None), ({'a': images, 'b': images[:1]}, None), ({'a': images[:1], 'b': images}, None), ({'a': images}, ['one'])):
+        assert refused(plot_rows, rows, titles).startswith('rows: expected as many pictures in each, and as many titles, got [')
+    (tmp_path/'x.png').write_text('<html>', 'utf-8')
+    for path in (tmp_path/'x.png', tmp_path/'nowhere.png'): assert refused(plot_rows, {'a': [path]}).startswith(f'{path}: not a readable image')
+    for f, what in ((plot_filters, 'filters'), (plot_positions, 'similarities')): assert refused(f, {}).startswith(f'{what}: expected those of at least one network')
+    assert 'with several patches' in refused(plot_positions, {'a': position_similarity(ViT(img_size=8, patch_size=8, num_classes=2, dim=48, depth=1, heads=3))})
+    plt.close('all')
+
+def test_maps_of_any_precision_are_compared():
+    a, b = torch.rand(2, 5, 5, requires_grad=True), torch.rand(2, 5, 5)
+    np.testing.assert_allclose(map_similarity(a, b), map_similarity(a.detach(), b))
+    np.testing.assert_allclose(map_similarity(a.bfloat16(), b), map_similarity(a.detach().bfloat16().float(), b))
 
 def test_under_inference_mode(resnet, vit):
     wanted = grad_cam(resnet, images), rollout_heat(vit, images)

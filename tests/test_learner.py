@@ -4,18 +4,19 @@ from copy import deepcopy
 from types import SimpleNamespace
 import numpy as np, pytest, torch
 from matplotlib import pyplot as plt
+from PIL import Image
 from resvit_nb import learner
 from resvit_nb.core import InputError
 from resvit_nb.images import stratified_split
 from resvit_nb.sources import fractals
 from resvit_nb.batches import image_loaders
 from resvit_nb.resnet import resnet50
-from resvit_nb.learner import RECIPES, Progress, choose_precision, image_learner
+from resvit_nb.learner import RECIPES, Groups, Progress, choose_precision, image_learner
 from resvit_nb.checkpoints import Checkpoints, read_training
 from fastai.callback.core import Callback
 from fastai.callback.progress import CSVLogger
-from fastai.callback.schedule import lr_find
-from fastai.callback.tracker import EarlyStoppingCallback
+from fastai.callback.schedule import fine_tune, lr_find
+from fastai.callback.tracker import EarlyStoppingCallback, ReduceLROnPlateau
 from fastai.interpret import ClassificationInterpretation
 from fastai.learner import load_learner
 from fastai.torch_core import set_seed
@@ -242,3 +243,102 @@ def test_interpretation_knows_the_names_of_the_classes(data):
     shown = [title for title in titles if title]
     assert len(shown) == 4 and all(any(name in title for name in names) for title in shown), titles
     plt.close('all')
+
+def test_test_time_augmentation_looks_at_warped_images_and_leaves_everything_as_it_was(data):
+    set_seed(0)
+    dls = loaders(data, augment=True)
+    learn = image_learner(dls, resnet50(dls.c, width=8))
+    learn.fit(1)
+    plain, labels = learn.get_preds(ds_idx=2)
+    warped, same = learn.tta(ds_idx=2, n=2, beta=0)
+    assert torch.equal(labels, same) and torch.allclose(warped.sum(1), torch.ones(len(labels))) and (warped-plain).abs().max() > 1e-4
+    assert torch.allclose(learn.tta(ds_idx=2, n=1, beta=1)[0], plain) and torch.equal(learn.get_preds(ds_idx=2)[0], plain)
+    assert learn.tta(dl=dls.test_dl(list(data.images[:3])))[0].shape == (3, 3) and epochs(learn) == [1]
+    learn.fit(1)
+    assert epochs(learn) == [1, 2]
+
+def test_test_time_augmentation_without_augmentation_is_the_prediction(data):
+    learn = small(data, epochs=1)
+    assert torch.allclose(learn.tta(n=2)[0], learn.get_preds()[0])
+
+def test_any_picture_can_be_predicted(data, tmp_path):
+    learn = small(data, epochs=1)
+    pixels = data.images[40].transpose(1, 2, 0)
+    Image.fromarray(pixels).save(tmp_path/'é.png')
+    expected = learn.predict(data.images[40])
+    items = [tmp_path/'é.png', str(tmp_path/'é.png'), Image.fromarray(pixels), pixels, torch.tensor(pixels), torch.tensor(data.images[40])]
+    for item in items: assert torch.equal(learn.predict(item)[2], expected[2])
+    assert torch.allclose(learn.get_preds(dl=learn.dls.test_dl(items))[0], expected[2].expand(6, 3), atol=1e-6)
+    other_size, grey = np.kron(pixels, np.ones((3, 2, 1), np.uint8)), Image.fromarray(pixels).convert('LA')
+    assert all(len(learn.predict(item)[2]) == 3 for item in (other_size, other_size.transpose(2, 0, 1), grey))
+    learn.path = tmp_path
+    learn.export('e.pkl')
+    loaded = load_learner(tmp_path/'e.pkl')
+    assert torch.allclose(loaded.predict(tmp_path/'é.png')[2], expected[2], atol=1e-5) and (loaded.dls.c, list(loaded.dls.vocab)) == (3, data.superclasses)
+
+@pytest.mark.parametrize('item, message', [
+    (np.zeros((3, 16, 16), np.float32), r'image float32 \(16, 16, 3\): expected uint8 \(3, H, W\), a PIL image or a path'), (torch.rand(16, 16), r'image float32 \(16, 16\)'),
+    (np.zeros((3, 0, 16), np.uint8), r'image uint8 \(0, 16, 3\)'), (7.5, 'image float: expected'), ('nowhere.png', 'nowhere.png: image missing')])
+def test_what_is_no_picture_is_not_predicted(data, item, message):
+    with pytest.raises(InputError, match=message): small(data).predict(item)
+
+def test_nothing_to_predict(data):
+    with pytest.raises(InputError, match='no image: expected at least one'): small(data).dls.test_dl([])
+
+class Steps(Callback):
+    "Learning rates of all of torch's groups at every step"
+    order = 90
+    def before_fit(self): self.seen = []
+    def before_step(self): self.seen.append({g['lr'] for g in self.opt.opt.param_groups if g['params']})
+
+@pytest.mark.parametrize('recipe', RECIPES)
+def test_fine_tuning_has_one_rate_for_matrices_and_vectors(data, recipe):
+    learn = small(data, recipe)
+    learn.fine_tune(2, 1e-2, cbs=(steps := Steps()))
+    assert all(len(rates) == 1 for rates in steps.seen) and max(max(rates) for rates in steps.seen) > 2e-3
+    learn.freeze()    # one group, as in a Learner that was given no splitter
+    assert all(p.requires_grad for p in learn.model.parameters()) and epochs(learn) == [1, 2, 3]
+
+def test_a_plateau_reduces_the_rate_that_is_used(data):
+    learn = small(data)
+    learn.fit(4, cbs=[ReduceLROnPlateau(patience=1, min_delta=99, factor=4), steps := Steps()])
+    assert sorted({rate for rates in steps.seen for rate in rates}, reverse=True) == pytest.approx([1e-3, 2.5e-4, 6.25e-5])
+
+def test_the_schedule_rises_to_the_rate_that_fit_is_given(data):
+    learn = small(data, 'one-cycle')
+    for given, highest in ((3e-3, 3e-3), (None, 1e-3)):
+        learn.fit(4, lr=given, cbs=(steps := Steps()))
+        assert .9*highest < max(max(rates) for rates in steps.seen) <= highest
+
+def test_groups_of_a_splitter_have_rates_of_their_own():
+    body, head = nn.Linear(3, 4), nn.Linear(4, 2)
+    opt = Groups([list(body.parameters()), list(head.parameters())], opt=RECIPES['one-cycle'].opt_func.keywords['opt'], lr=.1)
+    opt.set_hyper('lr', slice(.001, .1))
+    assert [g['lr'] for g in opt.opt.param_groups] == pytest.approx([.001, .001, .1, .1]) and [h['lr'] for h in opt.hypers] == pytest.approx([.001, .1])
+    opt.freeze_to(-1)
+    assert [p.requires_grad for m in (body, head) for p in m.parameters()] == [False, False, True, True]
+
+@pytest.mark.parametrize('look', [lambda learn: learn.validate(), lambda learn: learn.tta(n=1), lambda learn: learn.lr_find(num_it=6, show_plot=False)], ids=['validate', 'tta', 'lr_find'])
+def test_a_look_at_a_learner_leaves_its_checkpoint_alone(data, tmp_path, look):
+    learn = small(data)
+    learn.path = tmp_path
+    learn.add_cb(kept := Checkpoints(tmp_path/'kept'))
+    learn.fit(1)
+    before = {p: p.stat().st_mtime_ns for p in kept.find()}
+    look(learn)
+    assert {p: p.stat().st_mtime_ns for p in kept.find()} == before and epochs(learn) == [1]
+    learn.fit(2)
+    assert epochs(learn) == [1, 2]    # the first is behind it
+
+def test_the_last_layer_is_found_or_asked_for(data):
+    dls = loaders(data)
+    net = resnet50(dls.c, width=8)
+    image_learner(dls, nn.DataParallel(net), freeze=True).fit(1)
+    assert [k for k, p in net.named_parameters() if p.requires_grad] == ['fc.weight', 'fc.bias']
+    with pytest.raises(InputError, match='Sequential: no last layer: expected one called fc or head'): image_learner(dls, nn.Sequential(nn.Flatten(), nn.Linear(768, 3)), freeze=True)
+
+def test_channels_last_is_switched_on_and_off(data):
+    learn = small(data)
+    assert learn.to_channelslast(use_amp=False) is learn and learn.to_contiguous() is learn
+    learn.fit(1)
+    assert next(p for p in learn.model.parameters() if p.ndim == 4 and p.shape[1] > 1).is_contiguous()

@@ -417,3 +417,22 @@ def test_vision_learner_as_users_write_it(tmp_path, monkeypatch):
     assert 'Normalize' in str(dls.after_batch)
     with learn.no_bar(), learn.no_logging(): learn.fine_tune(1)
     assert torch.isfinite(torch.tensor(learn.recorder.values[-1])).all() and learn.predict(tmp_path/'a_0.png')[0] in 'ab'
+
+# ---- weights that would be taken for something else
+CHANGED = {
+    'a head the wrong way round': (lambda s: s.update({'fc.weight': s['fc.weight'].T.contiguous()}), r"entry 'fc.weight': expected \[3, 256\], found \[256, 3\]"),
+    'a head of one number': (lambda s: s.update({'fc.weight': torch.tensor(1.)}), r"entry 'fc.weight': expected \[3, 256\], found \[\]"),
+    'a head of five classes and a bias of four': (lambda s: s.update({'fc.weight': torch.rand(5, 256), 'fc.bias': torch.rand(4)}), r"entry 'fc.weight': expected \[3, 256\], found \[5, 256\]"),
+    'a variance below nothing': (lambda s: s['layer2.1.bn2.running_var'].sub_(9), "entry 'layer2.1.bn2.running_var': expected variances of at least 0, found -8"),
+    'no numbers': (lambda s: s.update({'conv1.weight': s['conv1.weight'].to('meta')}), "entry 'conv1.weight': expected a tensor, found one without numbers")}
+
+@pytest.mark.parametrize('change, message', CHANGED.values(), ids=CHANGED)
+def test_weights_that_are_no_weights(tmp_path, change, message):
+    state = resnet50(3, width=8).state_dict()
+    change(state)
+    torch.save(state, tmp_path/'w.pth')
+    with pytest.raises(InputError, match=message): create_model('resnet50', 3, weights=tmp_path/'w.pth', width=8)
+
+def test_a_head_of_other_classes_is_left_at_its_beginning(tmp_path):
+    torch.save(resnet50(5, width=8).state_dict(), tmp_path/'w.pth')
+    assert create_model('resnet50', 3, weights=tmp_path/'w.pth', width=8).fc.weight.shape == (3, 256)

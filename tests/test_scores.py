@@ -2,6 +2,8 @@
 from dataclasses import replace
 import numpy as np, pytest, torch
 from matplotlib import pyplot as plt
+from resvit_nb.core import InputError
+from resvit_nb.images import NOVEL
 from resvit_nb.scores import calibration_bins, calibration_error, score_images, summarise
 from resvit_nb.hierarchy import (
     class_names, class_order, find_parent, hierarchy_images, hierarchy_table, plot_confusion,
@@ -104,3 +106,11 @@ def test_a_confusion_matrix_of_many_classes_has_few_numbers(classes, ticks):
     ax = plot_confusion(record, order=np.arange(classes)[::-1]).axes[0]
     assert len(ax.get_xticks()) == 0
     plt.close('all')
+
+@pytest.mark.parametrize('label', [3, -1, 2**20])
+def test_labels_that_no_output_stands_for(label):
+    with pytest.raises(InputError, match=f'label {label} out of range: expected 0 to 2'): score_images(torch.rand(2, 3), torch.tensor([0, label]))
+    assert score_images(torch.rand(2, 3), torch.tensor([0, NOVEL]))['rank'][1] > 2
+
+def test_no_image_has_no_score():
+    with pytest.raises(InputError, match='no image to score: expected at least one'): score_images(torch.rand(0, 3), torch.zeros(0, dtype=torch.long))

@@ -1,5 +1,5 @@
 "Folders, archives and names that cannot be read; what the pages do not show."
-import hashlib, io, os, pickle, shutil, struct, tarfile, time, warnings, zlib
+import hashlib, io, os, pickle, shutil, struct, tarfile, time, unicodedata, warnings, zipfile, zlib
 from pathlib import Path
 from unittest.mock import patch
 import numpy as np, pytest
@@ -8,7 +8,7 @@ from torchvision.datasets import CIFAR100
 from resvit_nb import runs, site, sources
 from resvit_nb.core import InputError
 from resvit_nb.images import find_split, same_pictures
-from resvit_nb.sources import bird_dog_reptile, cifar100, decode_image, describe_split, draw_sheet, fractals, image_tree, load_data, resvit_data
+from resvit_nb.sources import bird_dog_reptile, cifar100, decode_image, describe_split, draw_sheet, fractals, image_tree, list_archive, load_data, resvit_data
 from resvit_nb.models import imagenet_file
 from resvit_nb.protocol import make_plan
 from resvit_nb.records import read_record
@@ -161,6 +161,9 @@ ODD = {    # what is added, and what is said
     'a contact sheet': ({'sheet.png': picture(3)}, ['1 image outside of a class (sheet.png)' ]),
     'covers': ({'dog/cover.jpg': picture(4, 'JPEG'), 'bird/cover.jpg': picture(5, 'JPEG')}, ['2 images outside of a class']),
     'a folder of one sheet': ({'sheets/all.png': picture(3)}, ['1 image outside of a class']),
+    'a lock of an office program': ({'dog/pug/~$1.png': b'who'}, ['1 thing of other programs (dog/pug/~$1.png)']),
+    'yesterday, on a NAS': ({f'~snapshot/hourly.0/{n}': c for n, c in PETS.items()}, ['1 thing of other programs (~snapshot)']),
+    'downloads that are not finished': ({'dog/pug/77.png.crdownload': b'x', 'dog/pug/78.jpg.part': b'x'}, ['2 files of other kinds']),
     'a backup of an editor': ({'dog/pug/1.png~': picture(3), 'dog~/pug/1.png': picture(3)}, ['2 things of other programs'])}
 
 @pytest.mark.parametrize('added, said', ODD.values(), ids=ODD)
@@ -238,6 +241,41 @@ def test_without_a_third_folder_valid_is_dealt_out_of_train(other, place, tmp_pa
 def test_a_class_that_nobody_trains_on(place, tmp_path):
     files = parted('train', 'valid', 'test') | {'test/cat/manx/1.png': picture(1)}
     with pytest.raises(InputError, match="class 'manx' has no image in train, of 1 in all"): find_split('own-8:1:1')(image_tree(write(tmp_path/'pets', files), 8), 0)
+
+@pytest.mark.parametrize('name, said', [('dog/Pug', "'Pug', 'pug'"), ('dog/pug ', "'pug', 'pug '"), ('bird/OWL', "'OWL', 'owl'"), ('BIRD/rook', "'BIRD', 'bird'")])
+def test_names_that_people_take_for_one_are_named(name, said, place, tmp_path):
+    data = read_both(tmp_path, PETS | {f'{name}/{i}.png': picture(i) for i in range(5)})
+    assert data.notes == [f'different classes, though only in capitals or spaces: {said}'] and len(data.subclasses) == 5
+
+def test_one_name_in_two_normal_forms_is_one_class(place, tmp_path):
+    forms = [unicodedata.normalize(form, 'dog/Šarplaninec') for form in ('NFC', 'NFD')]
+    data = read_both(tmp_path, PETS | {f'{form}/{k}{i}.png': picture(50*k+i) for k, form in enumerate(forms) for i in range(3)})
+    assert data.subclasses.count('Šarplaninec') == 1 and data.notes == [] and (data.subclass == data.subclasses.index('Šarplaninec')).sum() == 6
+
+def cut(where): return lambda b: b[:where(len(b))]
+DAMAGED = {'in a header': cut(lambda n: (n//3)//512*512+300), 'at a header': cut(lambda n: 10240+512*4), 'before the zeros at its end': cut(lambda n: 2*512*len(PETS)),
+           'in its middle': lambda b: b[:20*1024]+b'\xff'*512+b[20*1024+512:]}
+
+@pytest.mark.parametrize('damage', DAMAGED.values(), ids=DAMAGED)
+def test_an_archive_that_was_cut_off_or_damaged_is_not_read_in_part(damage, place, tmp_path):
+    path = pack(tmp_path/'pets.tar', {n: picture(int(n[-5]), size=8)[:400].ljust(500, b'x') for n in PETS})    # a header and a block each
+    whole = path.read_bytes()
+    assert len(list_archive(path)[0]) == 40
+    path.write_bytes(damage(whole))
+    with pytest.raises(InputError, match='pets.tar: not an uncompressed tar archive, or damaged: expected a folder, or a whole archive'): list_archive(path)
+
+def test_paths_in_an_archive_may_be_untidy(plain, place, tmp_path):
+    for k, prefix in enumerate(('./', './/', 'pets//./', '')):
+        data = image_tree(pack(tmp_path/f'{k}.tar', {n.replace('/', '//'): c for n, c in PETS.items()}, prefix=prefix), 8)
+        assert (data.fingerprint, data.subclasses, data.notes) == (plain.fingerprint, plain.subclasses, [])
+
+@pytest.mark.parametrize('name, mode', [('pets.tar.gz', 'w:gz'), ('pets.tar', 'w:xz'), ('pets.zip', None)])
+def test_compressed_archives_are_refused_with_what_is_expected(name, mode, place, tmp_path):
+    if mode:
+        with tarfile.open(tmp_path/name, mode) as tar: tar.add(place/'one.png', 'a/b/one.png')
+    else:
+        with zipfile.ZipFile(tmp_path/name, 'w') as z: z.write(place/'one.png', 'a/b/one.png')
+    with pytest.raises(InputError, match='expected a folder, or a whole archive as `tar -cf` makes it'): image_tree(tmp_path/name, 8)
 
 # ---- identity is content
 def same_size(value): return Image.new('RGB', (8, 8), (value, 0, 0))
@@ -372,6 +410,22 @@ LARGE = {'compressed text': png(chunk(b'zTXt', b'k\0\0'+zlib.compress(bytes(9_00
 @pytest.mark.parametrize('content', LARGE.values(), ids=LARGE)
 def test_large_texts_and_profiles_are_passed_over(content):
     assert decode_image(lambda: io.BytesIO(content), 8, 'it')[:, 3, 3].tolist() == [16, 32, 48]
+
+SMALL_FAULTS = {'a profile that is none': png(chunk(b'iCCP', b'junk')), 'a text with a wrong sum': png(chunk(b'tEXt', b'k\0text')).replace(b'k\0text', b'k\0test'),
+                'EXIF data that are none': png(chunk(b'eXIf', b'junk')), 'EXIF data that lead nowhere': png(chunk(b'eXIf', b'II*\0\xff\xff\xff\xff')), 'more after its end': png()+b'more'*99}
+
+@pytest.mark.parametrize('content', SMALL_FAULTS.values(), ids=SMALL_FAULTS)
+def test_what_is_damaged_beside_the_pixels_is_passed_over(content):
+    assert decode_image(lambda: io.BytesIO(content), 8, 'it')[:, 3, 3].tolist() == [16, 32, 48]
+
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'WEBP', 'TIFF', 'GIF', 'BMP'])
+@pytest.mark.parametrize('exif', [None, b'Exif\0\0II*\0\xff\xff\xff\xff'])
+def test_half_a_picture_is_refused_whatever_its_EXIF_data(kind, exif):
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(9).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(file, kind, **(dict(exif=exif) if exif and kind in ('JPEG', 'WEBP') else {}))
+    whole = file.getvalue()
+    for share in (.3, .6, .9):
+        with pytest.raises(InputError, match='it: not a readable image'): decode_image(lambda: io.BytesIO(whole[:int(share*len(whole))]), 8, 'it')
 
 def test_transparent_colours_of_16_bits():
     def row(*values): return (b'\0'+struct.pack(f'>{len(values)}H', *values))*8
