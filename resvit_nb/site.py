@@ -86,8 +86,9 @@ def page_processes(
     pages:int|None=None, # Pages for each of them [all that there are]
 ):
     "Processes that begin with everything imported; they end, too, when something goes wrong and on Ctrl-C"
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context('forkserver' if 'forkserver' in methods else 'spawn')
+    there = 'forkserver' in multiprocessing.get_all_start_methods()
+    short = len(tempfile.gettempdir())<70    # it listens at a file there, whose path has at most 107 letters
+    context = multiprocessing.get_context('forkserver' if there and short else 'spawn')
     context.set_forkserver_preload([__name__])
     with (patch.dict(os.environ, own_environment()),
           ProcessPoolExecutor(n or default_jobs(), context, leave_with_parent, max_tasks_per_child=pages) as pool):

@@ -136,13 +136,11 @@ def settings(folder):
                        'config/profile_default/ipython_kernel_config.py': 'c.InlineBackend.figure_formats = {"svg"}\nc.InteractiveShellApp.exec_lines = ["n = 5", "print(n)"]\n'}.items():
         (folder/name).parent.mkdir(parents=True, exist_ok=True)
         (folder/name).write_text(text, 'utf-8')
-    return {'a start-up file of Python': dict(PYTHONSTARTUP=str(folder/'start.py')), 'start-up files of IPython': dict(IPYTHONDIR=str(folder/'ipython')), 'settings of IPython': dict(IPYTHONDIR=str(folder/'config')),
-            'settings of matplotlib': dict(MATPLOTLIBRC=str(folder/'matplotlibrc')), 'another folder of them': dict(MPLCONFIGDIR=str(folder)), 'a backend': dict(MPLBACKEND='svg'),
-            'no place for IPython': dict(IPYTHONDIR='/proc/nowhere'), 'a home that cannot be written to': dict(HOME='/proc', XDG_CACHE_HOME=str(folder/'cache'))}
+    return {'start-up files': dict(PYTHONSTARTUP=str(folder/'start.py'), IPYTHONDIR=str(folder/'ipython'), MATPLOTLIBRC=str(folder/'matplotlibrc'), MPLBACKEND='svg'),
+            'settings': dict(IPYTHONDIR=str(folder/'config'), MPLCONFIGDIR=str(folder)),
+            'no place to write to': dict(IPYTHONDIR='/proc/nowhere', HOME='/proc', XDG_CACHE_HOME=str(folder/'cache'))}
 
-SETTINGS = ('a start-up file of Python', 'start-up files of IPython', 'settings of IPython', 'settings of matplotlib', 'another folder of them', 'a backend', 'no place for IPython', 'a home that cannot be written to')
-
-@pytest.mark.parametrize('which', SETTINGS)
+@pytest.mark.parametrize('which', ('start-up files', 'settings', 'no place to write to'))
 def test_a_page_is_the_same_everywhere(which, plain_page, tmp_path):
     assert len(plain_page) == 2 and plain_page[1] == 'Gänge 7\n'
     assert page_in(tmp_path, **settings(tmp_path)[which]) == plain_page
