@@ -1,6 +1,7 @@
 "Predictions of models on files: the numbers of the test, pairs that go together, inputs of every kind, and bad ones."
 import configparser, csv, inspect, io, json, os, re, shutil, subprocess, sys, tarfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
 from PIL import Image
@@ -36,10 +37,10 @@ def made(tmp_path_factory):
     yield models, records, photos, data
     patched.undo()
 
-def command(capsys, *options):
+def command(capsys, *options, of=resvit_predict):
     "What the command printed, and what it said at its end"
     said = None
-    try: resvit_predict.command([*map(str, options)])
+    try: of.command([*map(str, options)])
     except SystemExit as e: said = str(e.code)
     return capsys.readouterr().out, said
 
@@ -282,12 +283,7 @@ def test_a_course_folder_has_its_own_numbers(tmp_path, pictures, capsys):
 
 # ---- a model folder as the beginning
 
-def train_said(capsys, *options):
-    "What `resvit_train` printed, and what it said at its end"
-    said = None
-    try: resvit_train.command([*map(str, options)])
-    except SystemExit as e: said = str(e.code)
-    return capsys.readouterr().out, said
+train_said = partial(command, of=resvit_train)
 
 TINY = '--n_per_subclass 10 --resolution 16 --image_size 16 --width 8 --epochs 1 --split 8:1:1'.split()
 
