@@ -5,32 +5,25 @@
 # %% auto #0
 __all__ = ['KERAS_LEAST', 'READINGS', 'SCORES', 'MEAN', 'STD', 'KERAS_MEANS', 'INPUTS', 'NETWORKS', 'FAULTS', 'SHORT', 'FOREIGN',
            'LARGE', 'SMALL_PX', 'TUNED', 'FORENSICS', 'REACH', 'LOSS_REACH', 'ACCURACIES', 'LOSSES', 'KINDS', 'NOVEL',
-           'WEAK', 'ALIKE', 'MARK', 'LOWEST', 'SETTLE', 'SOURCES_OF', 'SURE', 'FEWEST', 'MOST', 'ONE_CLASS', 'PLANTED',
-           'string_order', 'read', 'network_pairs', 'through_parents', 'scores_of', 'stored_points', 'normalise',
-           'resized', 'through', 'batch_norms', 'in_training_mode', 'never_updated', 'statistics_of', 'logits_with',
-           'with_novel', 'held_out', 'known_parts', 'pixels_of', 'short_network', 'logits_of', 'printed_scores',
-           'fault_scores', 'short_runs', 'novel_scores', 'without_superclasses', 'mostly_novel', 'swap_scores',
-           'made_for_large', 'tuned_scores', 'large_scores', 'write_short_runs', 'read_short_runs', 'closed_records',
-           'paper_pairs', 'Suspect', 'apart', 'losses_reached', 'judge', 'distance', 'reached', 'reached_whole',
-           'one_class_points', 'with_novel_images', 'unseen_ratio', 'reported_shares', 'fault_points', 'suspects_of',
-           'suspects_in_twos', 'range_words', 'excluded_by', 'reaching', 'suspects_table', 'nearest_first', 'nearest',
-           'forensic_sentence', 'how_alike', 'agreement', 'middle', 'draw_suspect', 'plot_plane', 'named',
-           'accuracy_words', 'out_of_reach', 'what_remains', 'excluded_words', 'remaining_words', 'shown', 'swap_words',
-           'large_words', 'alike_words', 'kept_table', 'sources_table', 'Finding', 'class_numbers', 'check_losses',
-           'class_shares', 'beyond', 'better', 'check_commonest', 'orders_of', 'best_reading', 'check_order',
-           'check_off_by_one', 'relabelled', 'check_relabelling', 'check_link', 'in_batches', 'check_step', 'uneven',
-           'check_along', 'check_one_class', 'check_sides', 'check_loss', 'Diagnosis', 'diagnose', 'collapsed',
-           'novel_classes', 'shuffled_inside', 'late_shuffle', 'found_in', 'percent', 'planted_table',
-           'healthy_predictions', 'false_alarms']
+           'WEAK', 'ALIKE', 'MARK', 'LOWEST', 'SETTLE', 'SOURCES_OF', 'read', 'network_pairs', 'through_parents',
+           'scores_of', 'stored_points', 'normalise', 'resized', 'through', 'batch_norms', 'in_training_mode',
+           'never_updated', 'statistics_of', 'logits_with', 'with_novel', 'held_out', 'known_parts', 'pixels_of',
+           'short_network', 'logits_of', 'printed_scores', 'fault_scores', 'short_runs', 'novel_scores',
+           'without_superclasses', 'mostly_novel', 'swap_scores', 'made_for_large', 'tuned_scores', 'large_scores',
+           'write_short_runs', 'read_short_runs', 'paper_pairs', 'Suspect', 'apart', 'losses_reached', 'judge',
+           'distance', 'reached', 'reached_whole', 'one_class_points', 'with_novel_images', 'unseen_ratio',
+           'reported_shares', 'fault_points', 'suspects_of', 'suspects_in_twos', 'range_words', 'excluded_by',
+           'reaching', 'suspects_table', 'nearest_first', 'nearest', 'forensic_sentence', 'how_alike', 'agreement',
+           'middle', 'draw_suspect', 'plot_plane', 'named', 'accuracy_words', 'out_of_reach', 'what_remains',
+           'excluded_words', 'remaining_words', 'shown', 'swap_words', 'large_words', 'alike_words', 'kept_table',
+           'sources_table']
 
 # %% ../nbs/56_forensics.ipynb #2f27702a
-import json, math, time
+import json, time
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, torch, torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
-from scipy.stats import binom, chi2
 from .core import InputError, check_one_of, write_atomically
 from .images import TARGETS, find_split, hierarchical_images
 from .sources import bird_dog_reptile, cifar100, fractals
@@ -43,14 +36,11 @@ from .paper import PAPER, SWAP
 from .statistics import COLOURS, STYLE, arcsine
 from .report import Sentences, Table
 from .close_reading import CLASSES, other_report_shares
+from .diagnosis import closed_records, string_order
 from fastai.torch_core import set_seed
 
 # %% ../nbs/56_forensics.ipynb #71c08fb2
 KERAS_LEAST = 1e-7    # Keras clips probabilities there: no image costs more than 16.1 nats
-
-def string_order(classes:int) -> np.ndarray:
-    "The class numbers as they come when sorted as strings: int64 (classes,)"
-    return np.array(sorted(range(classes), key=str))
 
 # %% ../nbs/56_forensics.ipynb #27f4dab9
 READINGS = {    # label and number of classes -> the class that is taken for the right one
@@ -426,10 +416,6 @@ def read_short_runs(results:str|Path) -> dict:
     except FileNotFoundError: why = 'not there'
     except ValueError: why = 'damaged'
     raise InputError(f'{path}: {why}: expected it as `write_short_runs` writes it')
-
-def closed_records(results:str|Path) -> list:
-    "The `Record`s whose test has classes of the training only"
-    return [r for r in read_all(results)[0] if 'novel' not in r.config.split]
 
 # %% ../nbs/56_forensics.ipynb #c63d7c08
 def paper_pairs() -> pd.DataFrame:
@@ -846,320 +832,3 @@ def sources_table() -> Table:
     "Where each suspect is documented"
     rows = [(s, what, f"[{url.split('//')[1].split('/')[0]}]({url})") for s,what,url in SOURCES_OF]
     return Table(pd.DataFrame(rows, columns=['suspect', 'what is documented', 'where']), 'Sources.', 'lll')
-
-# %% ../nbs/56_forensics.ipynb #1a968d6c
-SURE = 1e-4    # a check speaks up if chance does as much less often than this
-FEWEST = 50    # images
-MOST = 5000    # classes: the relabelling counts every pair of them
-
-@dataclass(frozen=True)
-class Finding:
-    "What one of the ten checks found"
-    check:str    # Its name
-    found:bool   # Whether it speaks up
-    words:str    # The numbers, in a line
-
-# %% ../nbs/56_forensics.ipynb #ddc9af8e
-def class_numbers(what:str, values, classes:int=None) -> np.ndarray:
-    "An array of class numbers, int64 (N,); `InputError` names what is none"
-    values = np.asarray(values)
-    if values.ndim!=1: raise InputError(f'{what} {values.shape}: expected one class number for each image, (N,)')
-    if not len(values): raise InputError(f'{what}: empty, expected at least {FEWEST} images')
-    if values.dtype.kind not in 'iuf': raise InputError(f'{what} {values.dtype}: expected class numbers')
-    bad = np.flatnonzero(~np.isfinite(values) | (values!=np.round(np.nan_to_num(values))))
-    if len(bad): raise InputError(f'{what}[{bad[0]}] is {values[bad[0]]}: expected a class number')
-    outside = np.flatnonzero((values<0) | (values>=(classes or MOST)))
-    if len(outside):
-        expected = f'0 to {classes-1}' if classes else f'0 or more, below {MOST:,}'
-        raise InputError(f'{what}[{outside[0]}] is {values[outside[0]]:.0f}: expected {expected}')
-    return values.astype(np.int64)
-
-def check_losses(losses, n:int) -> np.ndarray:
-    "Losses as float (N,); `InputError` unless each image has one"
-    try: losses = np.asarray(losses, float)
-    except (TypeError, ValueError): raise InputError('losses: expected numbers') from None
-    if losses.shape!=(n,): raise InputError(f'losses {losses.shape}: expected one for each of {n} images')
-    bad = np.flatnonzero(~(losses>=-1e-6))
-    if len(bad): raise InputError(f'losses[{bad[0]}] is {losses[bad[0]]}: expected a number of nats, 0 or more')
-    return losses
-
-# %% ../nbs/56_forensics.ipynb #cd7913f3
-def class_shares(values:np.ndarray, classes:int) -> np.ndarray:
-    "How often each class is there, (classes,)"
-    return np.bincount(values, minlength=classes)/len(values)
-
-def beyond(hits:int, n:int, chance:float) -> bool:
-    "Whether so many hits are more than `chance` gives, at `SURE`"
-    return bool(binom.sf(hits-1, n, min(1, chance))<SURE)
-
-def better(a:np.ndarray, b:np.ndarray) -> bool:
-    "Whether `a`, bool (N,), is right more often than `b` on the same images, at `SURE` (sign test)"
-    return beyond((a&~b).sum(), (a!=b).sum(), .5)
-
-def check_commonest(p, y, classes) -> Finding:
-    "1: better than naming the commonest class?"
-    right,most = (p==y).sum(),class_shares(y, classes).max()
-    found = not beyond(right, len(y), most)
-    return Finding('better than one class', found, f'accuracy {right/len(y):.4f}; the commonest class alone {most:.4f}')
-
-# %% ../nbs/56_forensics.ipynb #23baa5de
-def orders_of(classes:int, names:list=None) -> dict:
-    "Orders in which classes are often put: name -> class numbers, int64 (classes,)"
-    orders = {'numbers sorted as strings': string_order(classes)}
-    if names: orders['names in alphabetical order'] = np.array(sorted(range(classes), key=lambda i: str(names[i])))
-    return {k: o for k,o in orders.items() if not np.array_equal(o, np.arange(classes))}
-
-def best_reading(p, y, readings:dict) -> tuple:
-    "(name, hits) of the reading, name -> bool (N,), that is right most often, and whether it is better than `p==y`"
-    name = max(readings, key=lambda k: readings[k].sum())
-    return name, readings[name], better(readings[name], p==y)
-
-def check_order(p, y, classes, names=None) -> Finding:
-    "2: is accuracy better if labels or predictions are read in another order?"
-    readings = {}
-    for name,order in orders_of(classes, names).items():
-        readings[f'labels as {name}'] = p==order[y]
-        readings[f'predictions as {name}'] = order[p]==y
-    if not readings: return Finding('order of the labels', False, 'every order is the same')
-    name,hits,found = best_reading(p, y, readings)
-    stay = np.flatnonzero(string_order(classes)==np.arange(classes))
-    kept = np.isin(y, stay)
-    at = f'{(p==y)[kept].mean():.4f}' if kept.any() else 'none'
-    return Finding('order of the labels', found, f'{name}: {hits.mean():.4f}, as they are {(p==y).mean():.4f}; '
-                   f'on classes that keep their place as strings: {at}')
-
-# %% ../nbs/56_forensics.ipynb #e612531f
-def check_off_by_one(p, y, classes) -> Finding:
-    "3: is accuracy better one class further?"
-    name,hits,found = best_reading(p, y, {'label-1': p==y-1, 'label+1': p==y+1})
-    return Finding('off by one', found, f'{name}: {hits.mean():.4f}, as they are {(p==y).mean():.4f}')
-
-# %% ../nbs/56_forensics.ipynb #fdb997e9
-def relabelled(p, y, classes, seed:int=0) -> tuple:
-    "bool (M,), twice, for half of the images: right as they are; right after the best relabelling of the other half"
-    half = np.random.default_rng(seed).permutation(len(y))%2==0
-    m = np.zeros((classes, classes))
-    np.add.at(m, (p[half], y[half]), 1)
-    to = linear_sum_assignment(-m)[1]
-    return (p==y)[~half], (to[p]==y)[~half]
-
-def check_relabelling(p, y, classes) -> Finding:
-    "4: is there a relabelling that makes the predictions right?"
-    as_is,after = relabelled(p, y, classes)
-    return Finding('best relabelling', better(after, as_is),
-                   f'other half, relabelled: {after.mean():.4f}, as they are {as_is.mean():.4f}')
-
-def check_link(p, y, classes) -> Finding:
-    "5: do predictions and labels have anything to do with each other?"
-    chance,after = class_shares(p, classes)@class_shares(y, classes),relabelled(p, y, classes)[1]
-    most = max(chance, class_shares(y, classes).max())
-    linked = beyond((p==y).sum(), len(y), chance) or beyond(after.sum(), len(after), most)
-    return Finding('any link', not linked, f'accuracy {(p==y).mean():.4f}, relabelled {after.mean():.4f}, '
-                   f'chance {chance:.4f}')
-
-# %% ../nbs/56_forensics.ipynb #a4da0d9e
-def in_batches(p, y, classes, batch:int) -> tuple:
-    "Of all pairs within a batch, the share that agrees; and what batches put together at random would give"
-    n = len(y)//batch
-    if n<2: return float('nan'), float('nan')
-    said,true = (np.zeros((n, classes)) for _ in 'py')
-    for counts,values in ((said,p), (true,y)): np.add.at(counts, (np.arange(n*batch)//batch, values[:n*batch]), 1)
-    pairs = said@true.T/batch**2
-    return float(np.trace(pairs)/n), float((pairs.sum()-np.trace(pairs))/(n*(n-1)))
-
-def check_step(p, y, classes, batch) -> Finding:
-    "6: does a prediction fit a neighbour's label better than its own?"
-    same,by_chance = int((y[1:]==y[:-1]).sum()),class_shares(y, classes)@class_shares(y, classes)
-    if beyond(same, len(y)-1, by_chance): return Finding('out of step', False, 'labels come in order: cannot be told')
-    right,lags = (p==y).mean(),[k for k in range(-batch, batch+1) if k and abs(k)<len(y)//2]
-    at = {k: (np.roll(p, k)==y) for k in lags}
-    k = max(at, key=lambda k: at[k].sum())
-    stepped = better(at[k], p==y) and at[k].mean()>right+.01
-    inside,outside = in_batches(p, y, classes, batch)
-    n = len(y)//batch*batch
-    mixed = bool(n>=2*batch and inside>outside and beyond(round(inside*n), n, outside) and not
-                 beyond((p==y).sum(), len(y), inside))
-    words = f'best step {k:+d}: {at[k].mean():.4f}, no step {right:.4f}'
-    return Finding('out of step', stepped or mixed, f'{words}; any image of the same batch of {batch} {inside:.4f}, '
-                   f'of another {outside:.4f}')
-
-# %% ../nbs/56_forensics.ipynb #4b53daac
-def uneven(right:np.ndarray, expected:np.ndarray, group:np.ndarray) -> float:
-    "Chance of groups so unlike each other in what they get right, given each image's expected share (chi-squared)"
-    n = np.bincount(group)
-    more = np.bincount(group, right-expected)
-    variance = np.bincount(group, expected*(1-expected))
-    some = (n>=5)&(variance>1)
-    return float(chi2.sf((more[some]**2/variance[some]).sum(), max(some.sum()-1, 1)))
-
-def check_along(p, y, classes, batch) -> Finding:
-    "7: is accuracy the same along the file and at each place in the batch, but for which classes stand there?"
-    right,i = (p==y).astype(float),np.arange(len(y))
-    by_class = np.bincount(y, right, classes)/np.maximum(np.bincount(y, minlength=classes), 1)
-    chances = [uneven(right, by_class[y], g) for g in (i*10//len(y), i%batch)]
-    tenths = [right[i*10//len(y)==k].mean() for k in range(10)]
-    return Finding('along the file', min(chances)<SURE/2,
-                   f'tenths of the file {min(tenths):.4f} to {max(tenths):.4f}; chance of that {chances[0]:.2g}, '
-                   f'of the places in the batch {chances[1]:.2g}')
-
-# %% ../nbs/56_forensics.ipynb #34d21ef2
-ONE_CLASS = .25    # more of the predictions than of the labels
-
-def check_one_class(p, y, classes) -> Finding:
-    "8: is one class named far too often?"
-    said,true = class_shares(p, classes),class_shares(y, classes)
-    c = int(np.argmax(said-true))
-    return Finding('share of one class', bool(said[c]-true[c]>ONE_CLASS),
-                   f'class {c}: {said[c]:.4f} of the predictions, {true[c]:.4f} of the labels')
-
-def check_sides(p, y, classes) -> Finding:
-    "9: are there classes that only the labels, or only the predictions have?"
-    said,true = (np.bincount(v, minlength=classes) for v in (p,y))
-    usual = np.median(true[true>0])
-    missing = np.flatnonzero((said==0) & (true>=max(10, min(3*usual, .15*len(y)))))
-    extra = said[true==0].sum()
-    never = int(((said==0)&(true>0)).sum())
-    words = f'{never} of {(true>0).sum()} classes of the labels are never predicted'
-    if len(missing): words += f', among them class {missing[0]} with {true[missing[0]]/len(y):.4f} of the images'
-    return Finding('classes on one side only', bool(len(missing) or extra>.01*len(y)),
-                   f'{words}; {extra/len(y):.4f} of the predictions are of classes without labels')
-
-# %% ../nbs/56_forensics.ipynb #057993bd
-def check_loss(p, y, classes, losses) -> Finding:
-    "10: is the loss below that of an even guess, and are losses and predictions of the same images?"
-    if losses is None: return Finding('loss', False, 'not given')
-    guess,right = math.log(classes),p==y
-    odd = (losses>guess+.01) if right.any() else np.zeros(len(y), bool)
-    against = float(np.where(right, odd, losses<math.log(2)-.01).mean())
-    return Finding('loss', bool(losses.mean()>guess or against>.001),
-                   f'mean {losses.mean():.4f}, an even guess {guess:.4f}; {against:.4f} of the images have a loss that '
-                   'their prediction excludes')
-
-# %% ../nbs/56_forensics.ipynb #37b016fa
-class Diagnosis(list):
-    "Ten `Finding`s: a table on a page, lines in a terminal"
-    @property
-    def found(self) -> list: return [f.check for f in self if f.found]
-    @property
-    def table(self) -> Table:
-        rows = [(str(i), f.check, '**look here**' if f.found else 'nothing', f.words) for i,f in enumerate(self, 1)]
-        which = f": {', '.join(self.found)}" if self.found else ''
-        caption = f'{len(self.found)} of {len(self)} checks speak up{which}.'
-        return Table(pd.DataFrame(rows, columns=['', 'check', 'found', 'numbers']), caption, 'llll')
-    def _repr_markdown_(self): return self.table._repr_markdown_()
-    def __repr__(self):
-        lines = [f"{'!' if f.found else ' '} {i:2}. {f.check}: {f.words}" for i,f in enumerate(self, 1)]
-        return '\n'.join([*lines, self.table.caption])
-
-# %% ../nbs/56_forensics.ipynb #24a9c84b
-def diagnose(
-    predictions,       # Class number predicted for each image, (N,)
-    labels,            # Right class number of each image, (N,)
-    names:list=None,   # Names of all classes, in the order of their numbers [as many as the numbers need]
-    losses=None,       # Loss of each image in nats, (N,)
-    batch:int=32,      # Batch size in test
-) -> Diagnosis:
-    "Ten checks of whether predictions and labels belong together; `InputError` for what is no such arrays"
-    known = None if names is None else len(names)
-    if known is not None and not 2<=known<=MOST: raise InputError(f'{known} names: expected 2 to {MOST:,}, one a class')
-    p,y = class_numbers('predictions', predictions, known),class_numbers('labels', labels, known)
-    if len(p)!=len(y): raise InputError(f'{len(p)} predictions and {len(y)} labels: expected as many of both')
-    if len(y)<FEWEST: raise InputError(f'{len(y)} images: expected at least {FEWEST}, fewer tell nothing')
-    if not 1<batch<=len(y): raise InputError(f'batch {batch!r}: expected 2 to the number of images, {len(y)}')
-    classes = known or int(max(p.max(), y.max()))+1
-    if classes<2: raise InputError(f'{classes} class: expected at least 2 to tell apart')
-    losses = None if losses is None else check_losses(losses, len(y))
-    return Diagnosis([
-        check_commonest(p, y, classes), check_order(p, y, classes, names), check_off_by_one(p, y, classes),
-        check_relabelling(p, y, classes), check_link(p, y, classes), check_step(p, y, classes, batch),
-        check_along(p, y, classes, batch), check_one_class(p, y, classes), check_sides(p, y, classes),
-        check_loss(p, y, classes, losses)])
-
-# %% ../nbs/56_forensics.ipynb #53c55228
-def collapsed(p, y, rng):
-    "All but one image in a hundred get one class"
-    return np.where(rng.random(len(p))<.01, p, np.bincount(y).argmax()), y
-
-def novel_classes(p, y, rng, share:float=.3):
-    "A share of the images belongs to a class with a number of its own"
-    return p, np.where(rng.random(len(y))<share, max(p.max(), y.max())+1, y)
-
-def shuffled_inside(p, y, rng, batch:int=32):
-    "Batches keep their images, in another order"
-    return p[np.argsort(np.arange(len(p))//batch+rng.random(len(p)))], y
-
-def late_shuffle(p, y, rng):
-    "The second half of the labels belongs to other images"
-    half = len(y)//2
-    return p, np.append(y[:half], rng.permutation(y[half:]))
-
-# %% ../nbs/56_forensics.ipynb #6f83393d
-PLANTED = {    # mistake -> (function of predictions, labels and rng; the checks that should find it)
-    'labels sorted as strings': (lambda p,y,rng: (p, np.argsort(string_order(max(p.max(), y.max())+1))[y]), {2,4}),
-    'predictions sorted as strings': (lambda p,y,rng: (np.argsort(string_order(max(p.max(), y.max())+1))[p], y), {2,4}),
-    'any other order of the labels': (lambda p,y,rng: (p, rng.permutation(max(p.max(), y.max())+1)[y]), {4}),
-    'labels that start at 1': (lambda p,y,rng: (p, y+1), {3,4}),
-    'images shuffled': (lambda p,y,rng: (rng.permutation(p), y), {5}),
-    'shuffled within batches': (shuffled_inside, {6}),
-    'one image dropped': (lambda p,y,rng: (p[1:], y[:-1]), {6}),
-    'second half of the labels shuffled': (late_shuffle, {7}),
-    'one class for nearly all': (collapsed, {8}),
-    'novel images, 30 percent': (novel_classes, {9})}
-
-# %% ../nbs/56_forensics.ipynb #cfec70ea
-def found_in(
-    records:list,      # `Record`s, taken as healthy
-    mistake:str=None,  # One of `PLANTED`; `None`: as they are
-    seed:int=0,        # Of what is random in the mistake
-) -> list:             # A set of numbers of checks for each record
-    "Which checks speak up in each record"
-    found = []
-    for i,r in enumerate(records):
-        p,y = (r.images[k].astype(int) for k in ('prediction','label'))
-        if mistake: p,y = PLANTED[mistake][0](p, y, np.random.default_rng([seed, i]))
-        losses = None if mistake else r.images['loss']
-        found.append({k for k,f in enumerate(diagnose(p, y, losses=losses), 1) if f.found})
-    return found
-
-def percent(of:list) -> str: return f'{100*np.mean(of):.0f}%' if len(of) else ''
-
-# %% ../nbs/56_forensics.ipynb #34cfe7fc
-def planted_table(records:list) -> Table:
-    "How often each mistake is found in stored predictions, by target"
-    rows,groups = [],{t: [r for r in records if r.config.target==t] for t in TARGETS}
-    for mistake,(_,meant) in PLANTED.items():
-        found = {t: found_in(rs, mistake) for t,rs in groups.items()}
-        shares = [percent([bool(f) for f in found[t]]) for t in TARGETS]
-        named = [percent([bool(f&meant) for f in found[t]]) for t in TARGETS]
-        rows.append((mistake, *shares, *named, ', '.join(map(str, sorted(meant)))))
-    what = [f'{t}: {which}' for which in ('any check','the right one') for t in TARGETS]
-    columns = ['planted', *what, 'the right ones']
-    counts = ' and '.join(f'{len(rs)} {t}' for t,rs in groups.items())
-    caption = f'Mistakes planted in {counts} records, and how often they are found.'
-    return Table(pd.DataFrame(rows, columns=columns), caption, 'lrrrrl')
-
-# %% ../nbs/56_forensics.ipynb #477794bf
-def healthy_predictions(
-    rng,               # numpy's generator
-    n:int,             # Images
-    classes:int,       # Classes
-    skill:float,       # How far the right class stands out; noise has a standard deviation of 1
-    in_order:bool,     # Labels sorted by class?
-) -> tuple:            # predictions, labels
-    "Predictions of an honest network: classes resemble each other, some are named too often, the right one stands out"
-    y = rng.choice(classes, n, p=rng.dirichlet(np.full(classes, 20.)))
-    if in_order: y = np.sort(y)
-    alike = np.minimum(rng.normal(0, .5, (classes, classes)), skill-.5)
-    np.fill_diagonal(alike, skill)
-    scores = alike[y]+rng.normal(0, .2, classes)+rng.normal(size=(n, classes))
-    return scores.argmax(1), y
-
-def false_alarms(times:int, seed:int=0) -> tuple:
-    "Accuracies of simulated honest networks, and the numbers of the checks that speak up, a set for each"
-    rng,accuracies,found = np.random.default_rng(seed),[],[]
-    for _ in range(times):
-        n,classes = int(rng.integers(300, 4000)),int(rng.choice([3, 10, 20, 87, 100]))
-        p,y = healthy_predictions(rng, n, classes, rng.uniform(1.2, 5), rng.random()<.5)
-        accuracies.append(float((p==y).mean()))
-        found.append({k for k,f in enumerate(diagnose(p, y, [str(i) for i in range(classes)]), 1) if f.found})
-    return accuracies, found
