@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['InputError', 'check_one_of', 'interrupt', 'out_of_memory', 'print_anything', 'nobody_reads', 'console_script',
-           'write_atomically', 'cache_folder', 'digest', 'in_brief', 'proxy_in_use']
+           'leave_after', 'leave_with_parent', 'write_atomically', 'cache_folder', 'digest', 'in_brief', 'proxy_in_use']
 
 # %% ../nbs/00_core.ipynb #50984a69
-import hashlib, os, select, signal, sys, warnings
+import hashlib, multiprocessing, os, select, signal, sys, threading, warnings
 from pathlib import Path
 import torch
 from fastcore.script import anno_parser
@@ -48,6 +48,7 @@ def print_anything():
 
 def nobody_reads() -> bool:
     "Whether the reader of what is printed has gone, as after `resvit_runs | head`; then it goes nowhere"
+    if not hasattr(select, 'poll'): return True    # Windows, where nobody can look
     looked_at = select.poll()
     for stream in (sys.stdout, sys.stderr): looked_at.register(stream.fileno(), 0)
     gone = [place for place,what in looked_at.poll(0) if what & (select.POLLERR | select.POLLHUP)]
@@ -79,6 +80,21 @@ def console_script(func):
         finally: signal.signal(signal.SIGTERM, before)
     func.command = command
     return func
+
+# %% ../nbs/00_core.ipynb #45ce31ca
+def leave_after(
+    wait,    # Returns when the process that wants the work is gone
+):
+    "Leave Ctrl-C to the process that wants the work, and end when it is gone, even in the middle of it"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    def watch():
+        wait()
+        os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()
+
+def leave_with_parent():
+    "`leave_after` the process that started this one, as Python's `multiprocessing` starts them"
+    leave_after(multiprocessing.parent_process().join)
 
 # %% ../nbs/00_core.ipynb #2b5d9a0b
 def write_atomically(path:Path, write):

@@ -1,8 +1,8 @@
 "Folders, archives and names that cannot be read; what the pages do not show."
-import hashlib, io, os, pickle, shutil, struct, tarfile, time, unicodedata, warnings, zipfile, zlib
+import functools, hashlib, io, multiprocessing, os, pickle, shutil, signal, struct, subprocess, sys, tarfile, time, unicodedata, warnings, zipfile, zlib
 from pathlib import Path
 from unittest.mock import patch
-import numpy as np, pytest
+import numpy as np, psutil, pytest
 from PIL import Image, features
 from torchvision.datasets import CIFAR100
 from resvit_nb import runs, site, sources
@@ -323,6 +323,42 @@ def test_settled_files_are_not_read_again(plain, place, monkeypatch):
     known = sources.content_hashes(files, {})
     monkeypatch.setattr('builtins.open', None)
     assert sources.content_hashes(files, known) == known
+
+# ---- many pictures: decoded in processes
+@pytest.fixture
+def in_processes(monkeypatch):
+    if sys.platform != 'linux': pytest.skip('no processes can be split off here')
+    monkeypatch.setattr(sources, 'MANY', 0)
+    monkeypatch.setattr(sources, 'ThreadPoolExecutor', None)
+
+def test_processes_decode_what_threads_do(plain, tmp_path, monkeypatch, in_processes):
+    monkeypatch.setenv('RESVIT_CACHE', str(tmp_path/'cache'))
+    assert np.array_equal(read_both(tmp_path, PETS).images, plain.images)
+
+def test_processes_name_the_first_bad_image(tmp_path, in_processes):
+    good, cut = PETS['bird/wren/0.png'], PETS['bird/wren/0.png'][:40]
+    files = [functools.partial(io.BytesIO, cut if i in (70, 30, 55) else good) for i in range(80)]
+    with pytest.raises(InputError, match='^picture 30: not a readable image'):
+        sources.decode_images(files, np.empty((80, 3, 8, 8), np.uint8), [f'picture {i}' for i in range(80)])
+    assert not multiprocessing.active_children()
+
+STUCK = """
+import os, sys, time, numpy as np
+from resvit_nb import sources
+def slow():
+    print(os.getpid(), flush=True); time.sleep(60)
+sources.MANY = 0
+sources.decode_images([slow]*64, np.empty((64, 3, 8, 8), np.uint8), ['']*64)
+"""
+@pytest.mark.skipif(sys.platform != 'linux', reason='no processes can be split off here')
+@pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGTERM])
+def test_no_process_that_decodes_outlives_a_kill(how):
+    wants = subprocess.Popen([sys.executable, '-c', STUCK], stdout=subprocess.PIPE, encoding='ascii')
+    helper = int(wants.stdout.readline())
+    wants.send_signal(how); wants.wait()
+    gone = time.monotonic()+10
+    while psutil.pid_exists(helper) and psutil.Process(helper).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < gone; time.sleep(.05)
 
 # ---- one's own pictures, said before a training begins
 def test_copies_across_the_split_are_named(place, tmp_path):
