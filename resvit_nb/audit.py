@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['entries_that_differ', 'epochs_that_differ', 'bit_conditions', 'Rerun', 'compare_records', 'describe', 'begin_with',
-           'train_again', 'rerun', 'against_data', 'verify', 'draw', 'audit', 'save_audit', 'prune', 'say',
-           'find_record', 'say_record', 'say_model', 'say_verified', 'say_pruned', 'say_list', 'say_audit',
-           'resvit_runs']
+           'train_again', 'rerun', 'against_data', 'verify', 'draw', 'audit', 'save_audit', 'prune', 'find_record',
+           'say_record', 'say_model', 'say_verified', 'say_pruned', 'say_list', 'say_audit', 'resvit_runs']
 
 # %% ../nbs/44_audit.ipynb #86df626d
 import json, os, random, sys, tempfile
@@ -176,13 +175,6 @@ def prune(results:str|Path) -> list:
     return removed
 
 # %% ../nbs/44_audit.ipynb #db310403
-def say(text:str):
-    "Print, and end quietly if the reader stops, as in `resvit_runs | head`"
-    try: print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())    # Python writes once more when it ends
-        sys.exit(0)
-
 def find_record(name:str, results:str|Path) -> Path:
     "The file of the record with this run_id"
     path = Path(results)/f'{name}.json'
@@ -192,29 +184,29 @@ def find_record(name:str, results:str|Path) -> Path:
 def say_record(path:Path):
     "Print a checked record as it is on disk"
     read_record(path)
-    say(path.read_text('utf-8').rstrip('\n'))
+    print(path.read_text('utf-8').rstrip('\n'))
 
 def say_model(name:str, results:str|Path, data_dir):
     "Make the model folder of a run from its weights, and print where it is"
-    say(f'model: {keep_model(read_record(find_record(name, results)), results, data_dir)}')
+    print(f'model: {keep_model(read_record(find_record(name, results)), results, data_dir)}')
 
 # %% ../nbs/44_audit.ipynb #4f5cdf86
 def say_verified(results, data, data_dir):
     "Print how many records are good; exit status 1 and the names of the others"
     good, checked, bad = verify(results, data, data_dir)
-    say(f'{good} records are good' + (f', {checked} of them checked against their images' if data else ''))
+    print(f'{good} records are good' + (f', {checked} of them checked against their images' if data else ''))
     if bad: sys.exit('\n'.join(bad))
 
 def say_pruned(results):
     "Remove what nobody needs, and print what it was and how large"
     removed = prune(results)
-    for path, size in removed: say(f'removed {path} ({size/2**20:.1f} MiB)')
-    say(f'{len(removed)} removed, {sum(size for _, size in removed)/2**20:.1f} MiB')
+    for path, size in removed: print(f'removed {path} ({size/2**20:.1f} MiB)')
+    print(f'{len(removed)} removed, {sum(size for _, size in removed)/2**20:.1f} MiB')
 
 def say_list(results):
     "Print all records; exit status 1 and the names of damaged ones"
     records, bad = read_all(results)
-    say(list_records(records) if records else f'no records in {results}')
+    print(list_records(records) if records else f'no records in {results}')
     if bad: sys.exit('\n'.join(bad))
 
 # %% ../nbs/44_audit.ipynb #289f3106
@@ -226,14 +218,15 @@ def say_audit(results, n:int, seed:int, data_dir:dict, out:str):
     records, bad = read_all(results)
     able = [r for r in records if can_train(r.config, results, data_dir)]
     drawn = draw(able, n, seed)
-    say(f'{len(drawn)} of {len(able)} records that can be trained here (of {len(records)} in all), seed {seed}')
+    print(f'{len(drawn)} of {len(able)} records that can be trained here (of {len(records)} in all), seed {seed}',
+          flush=True)
     compared, failed = [], []
     for found in audit(drawn, data_dir, results):
         if isinstance(found, InputError): failed.append(str(found)); continue
         compared.append(found)
-        say(describe(found))
+        print(describe(found), flush=True)
         if out: save_audit(out, compared, seed)
-    say(f'{sum(c.same for c in compared)} of {len(compared)} gave the same bits')
+    print(f'{sum(c.same for c in compared)} of {len(compared)} gave the same bits', flush=True)
     if failed+bad: sys.exit('\n'.join(failed+bad))
 
 # %% ../nbs/44_audit.ipynb #3edf43d3

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, set_start_method
 from pathlib import Path
 from .core import InputError, cache_folder, check_one_of, console_script, write_atomically
 from .sources import fractals, image_tree
@@ -161,6 +161,7 @@ VARIANTS = dict(    # of the bare loop
 def serve(system:str, config:RunConfig, folder:str, cache:str, pipe):
     "Run in a new process: build a system, then train as many steps as the pipe asks for, until it sends `None`"
     os.environ['RESVIT_CACHE'] = cache
+    set_start_method('fork', force=True)    # of loaders' workers, as in a script; else each imports everything again
     torch.set_num_threads(config.threads)
     set_seed(config.seed)
     device = torch.device(default_device())
