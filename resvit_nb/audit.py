@@ -8,7 +8,7 @@ __all__ = ['entries_that_differ', 'epochs_that_differ', 'bit_conditions', 'Rerun
            'say_record', 'say_model', 'say_verified', 'say_pruned', 'say_list', 'say_audit', 'resvit_runs']
 
 # %% ../nbs/44_audit.ipynb #86df626d
-import json, os, random, sys, tempfile
+import json, random, sys, tempfile
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
