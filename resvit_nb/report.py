@@ -6,12 +6,11 @@
 __all__ = ['RUNS', 'WORDS', 'MARKS', 'HOLLOW', 'FOREST', 'Body', 'replace_parts', 'title_of', 'status', 'planned_runs', 'aliases',
            'planned_by', 'gather', 'listed', 'network', 'start', 'setup', 'weights_note', 'Table', 'safe',
            'is_reproduction', 'ours', 'marked', 'to_run', 'by_seed', 'in_units', 'Folded', 'stamp', 'measured', 'about',
-           'part_words', 'size_words', 'claim_word', 'claim_words', 'counting', 'lead', 'lead_words', 'named_claims',
+           'size_words', 'claim_word', 'claim_words', 'counting', 'one_number', 'lead', 'lead_words', 'named_claims',
            'body_progress', 'circumstances', 'Sentences', 'capital', 'names_of', 'what_came_out', 'seed_effects',
            'plot_forest', 'draw_effect', 'key', 'forest_svg', 'interval_of', 'paper_and_ours', 'score_words',
-           'short_words', 'one_number', 'claims_table', 'parts_table', 'spread_of', 'spread_table', 'spread_words',
-           'plot_runs', 'runs_needed', 'needed_table', 'rules_table', 'runs_table', 'cost_table', 'plot_curves',
-           'curves_or_words']
+           'short_words', 'claims_table', 'parts_table', 'spread_of', 'spread_table', 'spread_words', 'plot_runs',
+           'runs_needed', 'needed_table', 'rules_table', 'runs_table', 'cost_table', 'plot_curves', 'curves_or_words']
 
 # %% ../nbs/54_report.ipynb #5ca61be2
 from dataclasses import dataclass, field, replace
@@ -257,11 +256,6 @@ def about(part) -> str:
     if isinstance(part, Comparison): return f'{part.target} {part.metric}, {part.a} against {part.b}'
     return part.words
 
-def part_words(part, v:PartVerdict|None) -> str:
-    "A part's verdict in words"
-    if v is None: return 'not run'
-    return f'{measured(part, v)}: **{v.word}**{size_words(v)}' + (f' ({v.note})' if v.note else '')
-
 def size_words(v:PartVerdict) -> str:
     "How our effect compares with the paper's, where that can be told"
     if v.magnitude in ('','cannot be told'): return ''
@@ -288,6 +282,18 @@ def counting(body:Body, claims=None) -> str:
     return ', '.join(f'{words.count(w)} {w}' for w in WORDS if w in words)
 
 WORDS = ('reproduced','not reproduced','inconclusive','not decided yet','not comparable','not run')
+
+# %% ../nbs/54_report.ipynb #c7d15cc5
+def one_number(claim, bodies:list) -> str:
+    "What was measured for a part that has the claim's verdict: on subclass accuracy, where it has one"
+    for b in bodies:
+        word = b.verdict(claim).word
+        def rank(p): return b.judged[p].word!=word, not about(p).startswith('subclass accuracy')
+        first = min((p for p in claim.parts if b.judged.get(p)), key=rank, default=None)
+        if not first: continue
+        v = b.judged[first]
+        return f'{about(first)}: {measured(first, v)}{size_words(v)}' + (f' ({b.name})' if b is not bodies[0] else '')
+    return ''
 
 # %% ../nbs/54_report.ipynb #663f71d5
 def lead(bodies:list):
@@ -344,17 +350,14 @@ def what_came_out(
     claims:list,    # `Claim`s of a page
     bodies:list,    # From `gather`
 ) -> Sentences:
-    "A paragraph for each claim: its verdict from every body of runs, and the numbers of the one that counts most"
+    "A paragraph for each claim: its verdict from every body of runs, each with one number"
     lines = [f'**Profile {b.name}: {b.note}.**\n' for b in bodies if b.note]
     for claim in claims:
         lines.append(f'**{"Claim" if claim.where!="ours" else "Question"} {claim.number}. {claim.text}.**')
         shown = [b for b in bodies if status(b, claim)!='not planned']
-        for b in shown: lines.append(f'* {capital(names_of(b))}: {claim_words(claim, b)}')
-        ranked = [b for s in (('final',), ('exploratory','first look')) for b in shown if status(b, claim) in s]
-        best = ranked[0] if ranked else None
-        if best and len(claim.parts)<=6:
-            lines.append('\n'.join([f'* In numbers ({names_of(best)}):',
-                                    *[f'    * {about(p)}: {part_words(p, best.judged.get(p))}' for p in claim.parts]]))
+        for b in shown:
+            number = one_number(claim, [b])
+            lines.append(f'* {capital(names_of(b))}: {claim_words(claim, b)}' + (f'; {number}' if number else ''))
         lines.append('')
     return Sentences('\n'.join(l+'\n' if l.startswith('**') else l for l in lines))
 
@@ -480,17 +483,6 @@ def short_words(claim, body:Body) -> str:
     if what=='not planned': return ''
     return word if word=='not run' else f'**{word}** ({what})'
 
-def one_number(claim, bodies:list) -> str:
-    "What was measured for a part that has the claim's verdict: on subclass accuracy, where it has one"
-    for b in bodies:
-        word = b.verdict(claim).word
-        def rank(p): return b.judged[p].word!=word, not about(p).startswith('subclass accuracy')
-        first = min((p for p in claim.parts if b.judged.get(p)), key=rank, default=None)
-        if not first: continue
-        return f'{about(first)}: {measured(first, b.judged[first])}' + (f' ({b.name})' if b is not bodies[0] else '')
-    return ''
-
-# %% ../nbs/54_report.ipynb #844ee562
 def claims_table(
     claims:list,      # `Claim`s
     bodies:list,      # From `gather`
