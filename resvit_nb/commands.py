@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['NAMES', 'COMMANDS', 'HELP', 'parameter_lines', 'explained', 'find_name', 'find_command', 'help_text', 'write_help',
-           'say_help', 'main']
+           'say_help', 'make_no_errors_of_warnings', 'main']
 
 # %% ../nbs/63_commands.ipynb #5b3b011c
-import json, os, sys
+import json, os, sys, warnings
 from importlib import import_module, resources
 from pathlib import Path
 
@@ -67,10 +67,16 @@ def say_help(name:str):
     try: print('\n'.join(json.loads(HELP.read_text(encoding='utf-8'))[name]), flush=True)
     except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
+def make_no_errors_of_warnings():
+    "Whoever lets Python do so means a program of their own, not the libraries of this one"
+    os.environ.pop('PYTHONWARNINGS', None)    # the processes that a command starts read it, too
+    warnings.filters[:] = [f for f in warnings.filters if f[0]!='error']
+
 def main():
     "Run the console script that this process was started as"
     name = Path(sys.argv[0]).stem
-    os.environ['MPLBACKEND'] = 'agg'    # pictures of commands go to files, those of pages to kernels of their own
+    os.environ['MPLBACKEND'] = 'agg'    # pictures of commands go to files, those of pages to processes of their own
+    make_no_errors_of_warnings()
     if {'-h', '--help'} & {*sys.argv[1:]}: return say_help(name)
     try: command = find_command(name).command
     except KeyboardInterrupt: sys.exit(130)    # as the command itself answers, once it is there

@@ -115,7 +115,14 @@ def test_a_table_row_leads_to_its_run_and_that_to_its_record(smoke):
     for link in records: assert json.loads((site/'experiments'/link).read_text('utf-8'))['run_id'] == Path(link).stem
 
 
-# ---- a page never depends on the caller's environment
+# ---- neither a command nor a page depends on the caller's environment
+def test_a_command_trains_whatever_the_shell_says(tmp_path):
+    odd = dict(PYTHONWARNINGS='error', TMPDIR=str(tmp_path/'nowhere'), TZ='Nowhere/City', OMP_NUM_THREADS='many')
+    small = '--resolution 16 --image_size 16 --width 4 --n_per_subclass 10 --epochs 1'.split()
+    done = run('resvit_train', *small, '--results', tmp_path/'results', RESVIT_CACHE=str(tmp_path/'cache'), **odd)
+    assert done.returncode == 0 and 'Traceback' not in done.stderr and 'Warning' not in done.stderr, done.stderr
+    assert read_record(next((tmp_path/'results').glob('*.json'))).epochs
+
 def page_in(folder, **env):
     "What a small page shows, run by a process with these variables"
     cells = [nbformat.v4.new_code_cell('n = 1', metadata=dict(tags=['parameters'])),
