@@ -87,6 +87,7 @@ def leave_after(
 ):
     "Leave Ctrl-C to the process that wants the work, and end when it is gone, even in the middle of it"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)    # not what a command answers, if this was split off from one
     def watch():
         wait()
         os._exit(1)

@@ -6,21 +6,22 @@
 __all__ = ['PLAIN', 'MAX_PIXELS', 'MANY_PIXELS', 'AVIF', 'FORMATS', 'SUFFIXES', 'one_at_a_time', 'TEXTS', 'MANY', 'LABEL_FIELDS',
            'META_FIELDS', 'CACHE_VERSION', 'SETTLED', 'TOOLS', 'COURSE', 'PART_NAMES', 'SOURCES', 'grey_of_8_bits',
            'to_rgb', 'read_square', 'without_texts', 'read_image', 'what_it_is', 'decode_sized', 'decode_image',
-           'decode_picture', 'begin_decoding', 'decoders', 'decode_images', 'load_cached', 'save_cached', 'new_images',
-           'make_cached', 'cached', 'file_state', 'read_hashes', 'content_hashes', 'cached_files', 'fractals',
-           'read_rows', 'check_columns', 'read_table', 'read_integer', 'check_class', 'read_classes', 'read_label',
-           'of_a_tool', 'inside', 'check_file', 'check_once', 'check_course', 'read_course', 'bird_dog_reptile',
-           'read_slice', 'list_folder', 'list_members', 'list_archive', 'list_tree', 'without_wrapper', 'ready_made',
-           'labelled', 'check_levels', 'counted', 'few', 'alike', 'left_out', 'tree_parts', 'tree_labels', 'image_tree',
-           'read_cifar100', 'cifar100', 'load_data', 'usual_split', 'describe_split', 'describe', 'list_classes',
-           'draw_sheet', 'resvit_data']
+           'decode_picture', 'begin_decoding', 'process_pool', 'decoders', 'decode_images', 'load_cached',
+           'save_cached', 'new_images', 'make_cached', 'cached', 'file_state', 'read_hashes', 'content_hashes',
+           'cached_files', 'fractals', 'read_rows', 'check_columns', 'read_table', 'read_integer', 'check_class',
+           'read_classes', 'read_label', 'of_a_tool', 'inside', 'check_file', 'check_once', 'check_course',
+           'read_course', 'bird_dog_reptile', 'read_slice', 'list_folder', 'list_members', 'list_archive', 'list_tree',
+           'without_wrapper', 'ready_made', 'labelled', 'check_levels', 'counted', 'few', 'alike', 'left_out',
+           'tree_parts', 'tree_labels', 'image_tree', 'read_cifar100', 'cifar100', 'load_data', 'usual_split',
+           'describe_split', 'describe', 'list_classes', 'draw_sheet', 'resvit_data']
 
 # %% ../nbs/12_sources.ipynb #3316c346
 import csv, functools, hashlib, io, itertools, json, multiprocessing, os, pickle, stat, sys, tarfile, tempfile, textwrap
 import threading, time, unicodedata, warnings
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
@@ -143,12 +144,23 @@ def begin_decoding(lock):
     one_at_a_time = lock
     leave_with_parent()
 
-def decoders(n:int):
-    "A pool for `n` pictures: processes for many, where the system can split them off, else threads"
-    allowed = sys.platform=='linux' and not multiprocessing.current_process().daemon
-    if n<MANY or not allowed: return ThreadPoolExecutor(os.cpu_count())
+def process_pool() -> ProcessPoolExecutor:
+    "Processes that are split off from this one to decode"
     fork = multiprocessing.get_context('fork')
     return ProcessPoolExecutor(os.cpu_count(), fork, begin_decoding, (fork.Lock(),))
+
+@contextmanager
+def decoders(n:int):
+    "A pool for `n` pictures: processes for many, where the system can split them off, else threads"
+    split_off = n>=MANY and sys.platform=='linux' and not multiprocessing.current_process().daemon
+    pool,others = process_pool() if split_off else ThreadPoolExecutor(os.cpu_count()),{*multiprocessing.active_children()}
+    try: yield pool
+    except BaseException as e:    # a bad image, or Ctrl-C: no other one is read
+        pool.shutdown(wait=False, cancel_futures=True)
+        for p in {*multiprocessing.active_children()}-others: p.kill(); p.join()
+        if isinstance(e, BrokenProcessPool): raise MemoryError('the system ended a process that decoded images') from None
+        raise
+    pool.shutdown()
 
 # %% ../nbs/12_sources.ipynb #ecdabbd2
 def decode_images(
@@ -160,12 +172,11 @@ def decode_images(
     resolution = images.shape[-1]
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')    # Pillow's: of many pixels, which we refuse, and of damaged EXIF data
-        pool,sides = decoders(len(files)),[]
-        try:
+        sides = []
+        with decoders(len(files)) as pool:
             decoded = pool.map(decode_sized, files, itertools.repeat(resolution), names, chunksize=16)
             shown = tqdm(decoded, 'decoding', len(images), disable=not sys.stderr.isatty())
             for i,(image,side) in enumerate(shown): images[i] = image; sides.append(side)
-        finally: pool.shutdown(cancel_futures=True)    # after the first bad image, or Ctrl-C, no other one is read
     small = [s for s in sides if s<resolution]
     return [f'enlarged to {resolution} px: {len(small):,} of {len(sides):,} images; the smallest has {min(small)} px'
            ] if small else []

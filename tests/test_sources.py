@@ -343,22 +343,37 @@ def test_processes_name_the_first_bad_image(tmp_path, in_processes):
     assert not multiprocessing.active_children()
 
 STUCK = """
-import os, sys, time, numpy as np
+import os, time, numpy as np
 from resvit_nb import sources
+from resvit_nb.core import console_script
 def slow():
-    print(os.getpid(), flush=True); time.sleep(60)
+    os.write(1, b'%d\\n' % os.getpid())
+    time.sleep(60)
 sources.MANY = 0
-sources.decode_images([slow]*64, np.empty((64, 3, 8, 8), np.uint8), ['']*64)
+@console_script
+def wait(): sources.decode_images([slow]*64, np.empty((64, 3, 8, 8), np.uint8), ['']*64)
+wait.command([])
 """
-@pytest.mark.skipif(sys.platform != 'linux', reason='no processes can be split off here')
-@pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGTERM])
-def test_no_process_that_decodes_outlives_a_kill(how):
-    wants = subprocess.Popen([sys.executable, '-c', STUCK], stdout=subprocess.PIPE, encoding='ascii')
-    helper = int(wants.stdout.readline())
-    wants.send_signal(how); wants.wait()
-    gone = time.monotonic()+10
-    while psutil.pid_exists(helper) and psutil.Process(helper).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < gone; time.sleep(.05)
+@pytest.fixture
+def stuck(tmp_path):
+    "A command that waits for pictures, and one of the processes that decode them"
+    if sys.platform != 'linux': pytest.skip('no processes can be split off here')
+    (tmp_path/'it.py').write_text(STUCK, 'utf-8')
+    command = subprocess.Popen([sys.executable, '-W', 'ignore', tmp_path/'it.py'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding='ascii', start_new_session=True)
+    return command, psutil.Process(int(command.stdout.readline()))
+
+@pytest.mark.parametrize('sign, group, status', [(signal.SIGKILL, False, -9), (signal.SIGTERM, False, 143), (signal.SIGTERM, True, 143), (signal.SIGINT, True, 130)])
+def test_no_process_that_decodes_outlives_the_command(sign, group, status, stuck):
+    command, helper = stuck
+    (os.killpg if group else os.kill)(command.pid, sign)
+    assert psutil.wait_procs([helper], 10)[1] == []
+    said = command.communicate(timeout=10)[1]
+    assert command.returncode == status and said == ('' if status < 0 else 'wait: stopped; to go on, run the same command again\n')
+
+def test_a_process_that_the_system_ends_is_said_in_one_line(stuck):
+    command, helper = stuck
+    helper.kill()
+    assert command.communicate(timeout=10)[1] == 'wait: error: out of memory: the system ended a process that decoded images\n' and command.returncode == 1
 
 # ---- one's own pictures, said before a training begins
 def test_copies_across_the_split_are_named(place, tmp_path):
