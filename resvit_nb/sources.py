@@ -149,17 +149,19 @@ def process_pool() -> ProcessPoolExecutor:
     fork = multiprocessing.get_context('fork')
     return ProcessPoolExecutor(os.cpu_count(), fork, begin_decoding, (fork.Lock(),))
 
+# %% ../nbs/12_sources.ipynb #1880198e
 @contextmanager
 def decoders(n:int):
     "A pool for `n` pictures: processes for many, where the system can split them off, else threads"
     split_off = n>=MANY and sys.platform=='linux' and not multiprocessing.current_process().daemon
-    pool,others = process_pool() if split_off else ThreadPoolExecutor(os.cpu_count()),{*multiprocessing.active_children()}
+    others = {*multiprocessing.active_children()}
+    pool = process_pool() if split_off else ThreadPoolExecutor(os.cpu_count())
     try: yield pool
     except BaseException as e:    # a bad image, or Ctrl-C: no other one is read
         pool.shutdown(wait=False, cancel_futures=True)
         for p in {*multiprocessing.active_children()}-others: p.kill(); p.join()
-        if isinstance(e, BrokenProcessPool): raise MemoryError('the system ended a process that decoded images') from None
-        raise
+        if not isinstance(e, BrokenProcessPool): raise
+        raise MemoryError('the system ended a process that decoded images') from None
     pool.shutdown()
 
 # %% ../nbs/12_sources.ipynb #ecdabbd2
