@@ -308,8 +308,8 @@ def lead_words(body:Body) -> str:
         return f"{capital(names_of(body))} ({body.standing}): of the paper's {len(CLAIMS)} claims, {counting(body)}."
     place = names_of(body).split(',')[0]
     if not n: return f'On {place}, none of {planned} runs is made yet.'
-    worth = '' if n==planned else f', so far: this is interim, after {n} of {planned} runs of the stage that decides'
-    return f"**Of the paper's {len(CLAIMS)} claims, {counting(body)}** on {place}{worth}. {named_claims(body)}"
+    worth = '' if n==planned else f'. This is interim, after {n} of {planned} runs of the stage that decides'
+    return f"**The paper's {len(CLAIMS)} claims: {counting(body)}**, on {place}{worth}. {named_claims(body)}"
 
 def named_claims(body:Body) -> str:
     "Which claims are reproduced, and which are not"
