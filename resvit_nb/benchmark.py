@@ -6,11 +6,12 @@
 __all__ = ['WARMUP', 'SYSTEMS', 'VARIANTS', 'KINDS', 'COMMANDS', 'SMOKE', 'PARTS', 'SHOW', 'Clock', 'begin', 'autocast',
            'bare_loop', 'timm_loop', 'Clocked', 'by_learner', 'fastai_learner', 'all_train', 'our_learner', 'serve',
            'processes', 'serving', 'seconds', 'take_turns', 'measure', 'write_jpegs', 'compare_systems', 'about',
-           'speeds', 'ratio', 'compare_augmentation', 'compare_variants', 'compare_threads', 'profile_step',
-           'in_process', 'loading_costs', 'run_python', 'command_costs', 'load_and_pass', 'scale', 'untrained',
-           'forward_alone', 'compare_prediction', 'cases', 'predicted', 'growth', 'machine', 'read_benchmark',
-           'keep_part', 'resvit_benchmark', 'speed', 'case_of', 'show_row', 'show_augmentation', 'show_variants',
-           'show_threads', 'show_profile', 'show_seconds', 'show_scale', 'show_predict', 'table_of']
+           'speeds', 'ratio', 'compare_augmentation', 'compare_variants', 'compare_threads', 'compare_upsampling',
+           'profile_step', 'in_process', 'loading_costs', 'run_python', 'command_costs', 'load_and_pass', 'scale',
+           'untrained', 'forward_alone', 'compare_prediction', 'cases', 'predicted', 'enlarged', 'growth', 'machine',
+           'read_benchmark', 'keep_part', 'resvit_benchmark', 'speed', 'case_of', 'show_row', 'show_augmentation',
+           'show_variants', 'show_threads', 'show_profile', 'show_seconds', 'show_scale', 'show_predict',
+           'show_upsampling', 'table_of']
 
 # %% ../nbs/62_benchmark.ipynb #2b5c5cf9
 import itertools, json, os, platform, re, resource, subprocess, sys, tempfile, time
@@ -38,7 +39,7 @@ from timm.optim import create_optimizer_v2
 
 # %% ../nbs/62_benchmark.ipynb #e74e372f
 from .learner import choose_precision, image_learner, keep_memory
-from .config import RunConfig
+from .config import RunConfig, find_profile
 from .records import hardware, versions
 from .runs import channel_stats, check_writable, class_facts, make_model
 from .models import ModelInfo
@@ -302,6 +303,15 @@ def compare_threads(config:RunConfig, repeats:int=5, images:int=256) -> dict:
                 totals[group].append(sum(steps*config.batch_size/sum(pipe.recv().values()) for pipe in asked))
     return dict(**about(config), **{group: speeds(np.array(found[1:])) for group, found in totals.items()})
 
+# %% ../nbs/62_benchmark.ipynb #891d6454
+def compare_upsampling(config:RunConfig, larger:int, repeats:int=5, images:int=256) -> dict:
+    "How many times as long a training takes with images enlarged to `larger` px: median, least and most of the turns"
+    named = {'as they are': ('ours', config), 'enlarged': ('ours', replace(config, image_size=larger))}
+    found = measure(named, repeats, images)
+    longer = found['as they are']['speed']/found['enlarged']['speed']
+    return dict(**about(config), larger=larger, **{name: speeds(f['speed']) for name, f in found.items()},
+                longer=[round(float(x), 3) for x in (np.median(longer), longer.min(), longer.max())])
+
 # %% ../nbs/62_benchmark.ipynb #47e3537c
 KINDS = {'convolutions': 'convolution|conv2d', 'matrix products': r'::(mm|addmm|bmm|linear|matmul|baddbmm)$',
          'normalisation': 'norm', 'optimizer': 'adam|optimizer', 'copies and casts': 'copy|clone|::cat$|contiguous',
@@ -440,6 +450,11 @@ def predicted(smoke:bool) -> list:
     "The networks that predict: both, at 32 px"
     return [replace(c, target='subclass') for c in cases(smoke) if c.image_size<64 and c.batch_size<64]
 
+def enlarged(smoke:bool) -> tuple:
+    "The ViT of the experiments, and the size to which they enlarge its images"
+    profile = find_profile('smoke' if smoke else 'paper')
+    return replace(profile.config('subclass', 'vit_tiny'), data='fractals', n_per_subclass=20), profile.upsampled
+
 def growth(smoke:bool) -> list:
     "(n_per_subclass, resolution) of the data sets for `scale`"
     if smoke: return [(10, 16), (20, 16)]
@@ -456,7 +471,8 @@ PARTS = dict(
     commands=lambda smoke, repeats: command_costs(),
     scale=lambda smoke, repeats: scale(growth(smoke)),
     predict=lambda smoke, repeats: [in_process(compare_prediction, c, repeats, 500 if smoke else 10_000)
-                                    for c in predicted(smoke)])
+                                    for c in predicted(smoke)],
+    larger=lambda smoke, repeats: [compare_upsampling(*enlarged(smoke), repeats)])
 
 # %% ../nbs/62_benchmark.ipynb #c50ebdf9
 def machine() -> dict:
@@ -487,7 +503,7 @@ def keep_part(path:Path, part:str, result:list):
 # %% ../nbs/62_benchmark.ipynb #4ad28ab0
 @console_script
 def resvit_benchmark(
-    parts:str=None,      # rows, augmentation, variants, threads, profile, loading, commands, scale, predict [all]
+    parts:str=None,      # rows, augmentation, variants, threads, profile, loading, commands, scale, predict, larger [all]
     repeats:int=5,       # Turns of each system that count
     smoke:bool=False,    # Networks and images so small that the numbers mean nothing
     out:str='results/benchmark.json',    # File; parts that are not measured now stay as they are
@@ -561,9 +577,15 @@ def show_predict(d):
                          'network alone, images/s': speed(d['bare']), 'of alone': f"{d['ratio']:.2f}"}
 
 # %% ../nbs/62_benchmark.ipynb #ecd87cfe
+def show_upsampling(d):
+    "A training on images as they are, and on enlarged ones"
+    middle, low, high = d['longer']
+    speeds = {f"images/s, {d['image_size']} px": speed(d['as they are']), f"{d['larger']} px": speed(d['enlarged'])}
+    return case_of(d) | speeds | {'times as long': f'{middle:.2f} ({low:.2f} to {high:.2f})'}
+
 SHOW = dict(rows=show_row, augmentation=show_augmentation, variants=show_variants, threads=show_threads,
             profile=show_profile, loading=show_seconds, commands=show_seconds, scale=show_scale,
-            predict=show_predict)
+            predict=show_predict, larger=show_upsampling)
 
 def table_of(part:str, result:list) -> pd.DataFrame:
     "A part of the record as strings"

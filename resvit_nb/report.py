@@ -4,23 +4,26 @@
 
 # %% auto #0
 __all__ = ['RUNS', 'WORDS', 'MARKS', 'HOLLOW', 'FOREST', 'Body', 'replace_parts', 'title_of', 'status', 'planned_runs', 'aliases',
-           'planned_by', 'gather', 'listed', 'network', 'start', 'setup', 'weights_note', 'Table', 'safe',
-           'is_reproduction', 'ours', 'marked', 'to_run', 'by_seed', 'in_units', 'Folded', 'stamp', 'measured', 'about',
-           'size_words', 'claim_word', 'claim_words', 'counting', 'one_number', 'lead', 'lead_words', 'named_claims',
-           'body_progress', 'circumstances', 'Sentences', 'capital', 'names_of', 'what_came_out', 'seed_effects',
-           'plot_forest', 'draw_effect', 'key', 'forest_svg', 'interval_of', 'paper_and_ours', 'score_words',
-           'short_words', 'claims_table', 'parts_table', 'spread_of', 'spread_table', 'spread_words', 'plot_runs',
-           'runs_needed', 'needed_table', 'rules_table', 'runs_table', 'cost_table', 'plot_curves', 'curves_or_words']
+           'planned_by', 'read_timing', 'gather', 'listed', 'network', 'start', 'setup', 'weights_note', 'Table',
+           'safe', 'is_reproduction', 'ours', 'marked', 'to_run', 'by_seed', 'in_units', 'Folded', 'stamp', 'measured',
+           'about', 'size_words', 'claim_word', 'claim_words', 'counting', 'one_number', 'lead', 'lead_words',
+           'named_claims', 'body_progress', 'circumstances', 'Sentences', 'capital', 'names_of', 'what_came_out',
+           'seed_effects', 'plot_forest', 'draw_effect', 'key', 'forest_svg', 'interval_of', 'paper_and_ours',
+           'score_words', 'short_words', 'claims_table', 'parts_table', 'spread_of', 'spread_table', 'spread_words',
+           'plot_runs', 'runs_needed', 'needed_table', 'rules_table', 'runs_table', 'cost_table', 'plot_curves',
+           'curves_or_words']
 
 # %% ../nbs/54_report.ipynb #5ca61be2
 from dataclasses import dataclass, field, replace
-import html,io,math
+import html,io,json,math
 from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np, pandas as pd
+from .core import InputError
 from .images import TARGETS
 from .config import run_id
-from .protocol import CAMPAIGN, EXPERIMENTS, carry_out, check_protocol, make_plan, stored_runs
+from .protocol import (
+    CAMPAIGN, EXPERIMENTS, carry_out, check_protocol, make_plan, results_folder, stored_runs)
 from .records import read_record
 from .paper import CLAIMS, QUESTIONS, ROWS, Comparison, Curve, Level, Slower, paper_numbers, settings_of
 from .stage1 import first_claim_word, first_rule
@@ -87,6 +90,14 @@ def planned_by(plans:dict) -> dict:
             for t in TARGETS}
 
 # %% ../nbs/54_report.ipynb #8adfa257
+def read_timing(results) -> dict:
+    "What `resvit_benchmark` measured of upsampling, as `judge_all` takes it; empty where it did not"
+    path = Path(results)/'benchmark.json'
+    try: found = json.loads(path.read_text('utf-8')).get('larger') if path.exists() else None
+    except ValueError: raise InputError(f'{path}: damaged: expected what resvit_benchmark wrote') from None
+    return {('ViT, upsampled', 'ViT'): tuple(found[0]['longer'])} if found else {}
+
+# %% ../nbs/54_report.ipynb #89a1cea9
 def gather(
     experiments,                 # Names of experiments
     profile:str='paper',         # As for `make_plan`
@@ -98,7 +109,7 @@ def gather(
     pretrain_dir:str=None,
     results=None,
     n_jobs:int=None,
-    timing:dict=None,            # As for `judge_all`
+    timing:dict=None,            # As for `judge_all` [what `resvit_benchmark` measured, for the reproduction]
 ) -> list:                       # `Body`s, the one that counts most first
     "The runs of some experiments: of both stages and data sets for the reproduction, else of the profile"
     def body(name, standing, planned, dirs, *args, **kwargs):
@@ -112,6 +123,7 @@ def gather(
     if profile!='paper' or dataset or weights!='pre-training' or resolution or seeds:
         title = make_plan(experiments[0], profile, dataset, weights, resolution, seeds).title
         return [body(title, 'first look', None, dirs, dataset, weights, resolution, seeds)]
+    timing = read_timing(results_folder(profile, results)) if timing is None else timing
     return [body('course', 'decisive', planned_runs(), (None,None), stage=2),
             body('twin', 'decisive', planned_runs('cifar100'), (None,None), 'cifar100', seeds=3, stage=2),
             body('stage 1', 'exploratory', None, dirs, stage=1)]
