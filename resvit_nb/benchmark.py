@@ -503,7 +503,7 @@ def keep_part(path:Path, part:str, result:list):
 # %% ../nbs/62_benchmark.ipynb #4ad28ab0
 @console_script
 def resvit_benchmark(
-    parts:str=None,      # rows, augmentation, variants, threads, profile, loading, commands, scale, predict, larger [all]
+    parts:str=None,      # Some of the parts, with commas between; an unknown one lists them [all]
     repeats:int=5,       # Turns of each system that count
     smoke:bool=False,    # Networks and images so small that the numbers mean nothing
     out:str='results/benchmark.json',    # File; parts that are not measured now stay as they are

@@ -109,7 +109,7 @@ def gather(
     pretrain_dir:str=None,
     results=None,
     n_jobs:int=None,
-    timing:dict=None,            # As for `judge_all` [what `resvit_benchmark` measured, for the reproduction]
+    timing:dict=None,            # As for `judge_all` [what `resvit_benchmark` measured]
 ) -> list:                       # `Body`s, the one that counts most first
     "The runs of some experiments: of both stages and data sets for the reproduction, else of the profile"
     def body(name, standing, planned, dirs, *args, **kwargs):
@@ -119,11 +119,10 @@ def gather(
         note = '' if standing!='first look' else next(iter(plans.values())).profile.description
         others = {e: stored_runs(make_plan(e, profile, *args, **kwargs), results) for e in EXPERIMENTS if e not in runs}
         return Body(name, standing, runs, planned or planned_by(plans), timing, note, all_records(runs | others))
-    dirs = data_dir,pretrain_dir
+    dirs,timing = (data_dir,pretrain_dir),timing or read_timing(results_folder(profile, results))
     if profile!='paper' or dataset or weights!='pre-training' or resolution or seeds:
         title = make_plan(experiments[0], profile, dataset, weights, resolution, seeds).title
         return [body(title, 'first look', None, dirs, dataset, weights, resolution, seeds)]
-    timing = read_timing(results_folder(profile, results)) if timing is None else timing
     return [body('course', 'decisive', planned_runs(), (None,None), stage=2),
             body('twin', 'decisive', planned_runs('cifar100'), (None,None), 'cifar100', seeds=3, stage=2),
             body('stage 1', 'exploratory', None, dirs, stage=1)]
