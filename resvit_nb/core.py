@@ -4,10 +4,13 @@
 
 # %% auto #0
 __all__ = ['InputError', 'check_one_of', 'interrupt', 'out_of_memory', 'print_anything', 'nobody_reads', 'console_script',
-           'leave_after', 'leave_with_parent', 'write_atomically', 'cache_folder', 'digest', 'in_brief', 'proxy_in_use']
+           'leave_after', 'leave_with_parent', 'held', 'write_atomically', 'cache_folder', 'digest', 'in_brief',
+           'proxy_in_use']
 
 # %% ../nbs/00_core.ipynb #50984a69
 import hashlib, multiprocessing, os, select, signal, sys, threading, warnings
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 import torch
 from fastcore.script import anno_parser
@@ -96,6 +99,15 @@ def leave_after(
 def leave_with_parent():
     "`leave_after` the process that started this one, as Python's `multiprocessing` starts them"
     leave_after(multiprocessing.parent_process().join)
+
+@contextmanager
+def held():
+    "Delay Ctrl-C and `kill` while processes start, and hide them from these: pools hang if they interrupt the start"
+    if not hasattr(signal, 'pthread_sigmask'): return (yield)
+    resource_tracker.ensure_running()    # it would let them through when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try: yield
+    finally: signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 # %% ../nbs/00_core.ipynb #2b5d9a0b
 def write_atomically(path:Path, write):

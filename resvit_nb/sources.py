@@ -30,7 +30,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 from torchvision.datasets import CIFAR100
 from tqdm import tqdm
 from .core import (
-    InputError, cache_folder, check_one_of, console_script, digest, leave_with_parent, proxy_in_use, write_atomically)
+    InputError, cache_folder, check_one_of, console_script, digest, held, leave_with_parent, proxy_in_use,
+    write_atomically)
 from .fractals import draw_fractals, fractal_subclasses, fractal_superclasses
 from .images import (
     HierarchicalImages, PARTS, TARGETS, check_arrays, find_parents, find_split, hierarchical_images, same_pictures)
@@ -176,7 +177,7 @@ def decode_images(
         warnings.simplefilter('ignore')    # Pillow's: of many pixels, which we refuse, and of damaged EXIF data
         sides = []
         with decoders(len(files)) as pool:
-            decoded = pool.map(decode_sized, files, itertools.repeat(resolution), names, chunksize=16)
+            with held(): decoded = pool.map(decode_sized, files, itertools.repeat(resolution), names, chunksize=16)
             shown = tqdm(decoded, 'decoding', len(images), disable=not sys.stderr.isatty())
             for i,(image,side) in enumerate(shown): images[i] = image; sides.append(side)
     small = [s for s in sides if s<resolution]

@@ -1,5 +1,5 @@
 "Folders, archives and names that cannot be read; what the pages do not show."
-import functools, hashlib, io, multiprocessing, os, pickle, shutil, signal, struct, subprocess, sys, tarfile, time, unicodedata, warnings, zipfile, zlib
+import functools, hashlib, io, os, pickle, shutil, signal, struct, subprocess, sys, tarfile, time, unicodedata, warnings, zipfile, zlib
 from pathlib import Path
 from unittest.mock import patch
 import numpy as np, psutil, pytest
@@ -336,11 +336,12 @@ def test_processes_decode_what_threads_do(plain, tmp_path, monkeypatch, in_proce
     assert np.array_equal(read_both(tmp_path, PETS).images, plain.images)
 
 def test_processes_name_the_first_bad_image(tmp_path, in_processes):
+    before = psutil.Process().children()
     good, cut = PETS['bird/wren/0.png'], PETS['bird/wren/0.png'][:40]
     files = [functools.partial(io.BytesIO, cut if i in (70, 30, 55) else good) for i in range(80)]
     with pytest.raises(InputError, match='^picture 30: not a readable image'):
         sources.decode_images(files, np.empty((80, 3, 8, 8), np.uint8), [f'picture {i}' for i in range(80)])
-    assert not multiprocessing.active_children()
+    assert psutil.wait_procs([p for p in psutil.Process().children() if p not in before], 10)[1] == []
 
 STUCK = """
 import os, time, numpy as np
@@ -359,7 +360,8 @@ def stuck(tmp_path):
     "A command that waits for pictures, and one of the processes that decode them"
     if sys.platform != 'linux': pytest.skip('no processes can be split off here')
     (tmp_path/'it.py').write_text(STUCK, 'utf-8')
-    command = subprocess.Popen([sys.executable, '-W', 'ignore', tmp_path/'it.py'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding='ascii', start_new_session=True)
+    command = subprocess.Popen([sys.executable, '-W', 'ignore', tmp_path/'it.py'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding='ascii', start_new_session=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))    # a shell's background jobs do not hear it
     return command, psutil.Process(int(command.stdout.readline()))
 
 @pytest.mark.parametrize('sign, group, status', [(signal.SIGKILL, False, -9), (signal.SIGTERM, False, 143), (signal.SIGTERM, True, 143), (signal.SIGINT, True, 130)])
