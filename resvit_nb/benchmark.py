@@ -9,9 +9,8 @@ __all__ = ['WARMUP', 'SYSTEMS', 'VARIANTS', 'KINDS', 'COMMANDS', 'SMOKE', 'PARTS
            'speeds', 'ratio', 'compare_augmentation', 'compare_variants', 'compare_threads', 'compare_upsampling',
            'profile_step', 'in_process', 'loading_costs', 'run_python', 'command_costs', 'load_and_pass', 'scale',
            'untrained', 'forward_alone', 'compare_prediction', 'cases', 'predicted', 'enlarged', 'growth', 'machine',
-           'read_benchmark', 'keep_part', 'resvit_benchmark', 'speed', 'case_of', 'show_row', 'show_augmentation',
-           'show_variants', 'show_threads', 'show_profile', 'show_seconds', 'show_scale', 'show_predict',
-           'show_upsampling', 'table_of']
+           'keep_part', 'resvit_benchmark', 'speed', 'case_of', 'show_row', 'show_augmentation', 'show_variants',
+           'show_threads', 'show_profile', 'show_seconds', 'show_scale', 'show_predict', 'show_upsampling', 'table_of']
 
 # %% ../nbs/62_benchmark.ipynb #2b5c5cf9
 import itertools, json, os, platform, re, resource, subprocess, sys, tempfile, time
@@ -40,7 +39,7 @@ from timm.optim import create_optimizer_v2
 # %% ../nbs/62_benchmark.ipynb #e74e372f
 from .learner import choose_precision, image_learner, keep_memory
 from .config import RunConfig, find_profile
-from .records import hardware, versions
+from .records import hardware, read_benchmark, versions
 from .runs import channel_stats, check_writable, class_facts, make_model
 from .models import ModelInfo
 from .predict import BATCH, batch_of, decode_block, find_images, predict_images, ready
@@ -480,16 +479,6 @@ def machine() -> dict:
     here = hardware(torch.device(default_device()))
     return dict(**here, cores=len(os.sched_getaffinity(0)), memory_gib=psutil.virtual_memory().total>>30,
                 system=platform.platform(), versions=versions())
-
-def read_benchmark(path:Path) -> dict:
-    "A record of `resvit_benchmark`; an empty one where there is none"
-    if not path.exists(): return dict(schema=1)
-    try: found = json.loads(path.read_text('utf-8'))
-    except (ValueError, OSError) as e:
-        raise InputError(f'{path}: damaged ({e}): expected what resvit_benchmark wrote') from None
-    if not isinstance(found, dict) or found.get('schema')!=1:
-        raise InputError(f'{path}: expected a benchmark record of schema 1')
-    return found
 
 def keep_part(path:Path, part:str, result:list):
     "Put a part into the record, with machine and hour, and keep the parts measured before"

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['InputError', 'check_one_of', 'interrupt', 'out_of_memory', 'print_anything', 'nobody_reads', 'console_script',
-           'leave_after', 'leave_with_parent', 'held', 'write_atomically', 'cache_folder', 'digest', 'in_brief',
-           'proxy_in_use']
+           'leave_after', 'leave_with_parent', 'held', 'stopping', 'write_atomically', 'cache_folder', 'digest',
+           'in_brief', 'proxy_in_use']
 
 # %% ../nbs/00_core.ipynb #50984a69
 import hashlib, multiprocessing, os, select, signal, sys, threading, warnings
@@ -108,6 +108,20 @@ def held():
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try: yield
     finally: signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+# %% ../nbs/00_core.ipynb #8d21093b
+@contextmanager
+def stopping(
+    pool,    # A new executor of `concurrent.futures`
+):
+    "`pool`; after an error or Ctrl-C it does nothing more, and its processes end at once"
+    others = {*multiprocessing.active_children()}
+    with pool:
+        try: yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for p in {*multiprocessing.active_children()}-others: p.kill()
+            raise
 
 # %% ../nbs/00_core.ipynb #2b5d9a0b
 def write_atomically(path:Path, write):

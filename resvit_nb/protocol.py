@@ -6,16 +6,19 @@
 __all__ = ['EXPERIMENTS', 'WEIGHTS', 'STAGES', 'DECISIVE', 'CURVES', 'FAIRER', 'SWEPT', 'CAMPAIGN', 'PROTOCOL_COMMITS', 'Plan',
            'at_resolution', 'make_plan', 'seed_numbers', 'fill_in', 'folders', 'check_given', 'can_train_with',
            'train_missing', 'stored_runs', 'carry_out', 'Step', 'step_runs', 'is_stage2', 'check_protocol',
-           'check_mixture', 'resvit_campaign', 'pretrain', 'project_root', 'results_folder']
+           'check_alike', 'check_mixture', 'resvit_campaign', 'pretrain', 'project_root', 'results_folder']
 
 # %% ../nbs/51_protocol.ipynb #4bc7e10e
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+import torch
+from fastai.torch_core import default_device
 from .core import InputError, check_one_of, console_script
 from .images import TARGETS
+from .learner import choose_precision
 from .config import Profile, RunConfig, brief, find_profile, run_id
-from .records import Record, read_record, source_commit, stored
+from .records import Record, read_record, record_path, source_commit, stored
 from .runs import can_train, run
 from .workers import run_all
 
@@ -240,11 +243,29 @@ def check_protocol(record:Record, commits:tuple=None) -> Record:
     return record
 
 # %% ../nbs/51_protocol.ipynb #4189ee98
+def check_alike(records:list):
+    "`InputError` if runs of stage 2 were computed in two ways, or the same pre-training gave them different weights"
+    seen = {}
+    for r in records:
+        c,device = r.config,r.hardware['device']
+        if not is_stage2(c): continue
+        ways = {('computed in', c.data, c.image_size): f'{r.precision} on a {device}'}
+        if c.weights: ways['begun with the weights', c.weights] = (r.weights.get('begun') or 'unknown')[:10]
+        for what,way in ways.items():
+            first,other = seen.setdefault(what, (way,r))
+            if way!=first: raise InputError(f'records {other.run_id} and {r.run_id}: {what[0]} {first} and {way}: '
+                                            'expected one way for all runs of stage 2')
+
+# %% ../nbs/51_protocol.ipynb #43873e1a
 def check_mixture(results:str|Path, configs:list, commit:str):
-    "`InputError` if a folder holds runs of the campaign that another commit trained"
-    for c in configs:
-        if not stored(c, results): continue
-        check_protocol(read_record(Path(results)/f'{run_id(c)}.json'), (commit,))
+    "`InputError` if a folder holds runs of the campaign that another commit or another kind of machine trained"
+    records = [read_record(record_path(c, results)) for c in configs if stored(c, results)]
+    for r in records:
+        check_protocol(r, (commit,))
+        here = choose_precision(r.config.precision, torch.device(default_device()), r.config.image_size)
+        if here!=r.precision: raise InputError(f'record {r.run_id}: computed in {r.precision}, and this machine would '
+                                               f'compute in {here}: expected the same kind of processor')
+    check_alike(records)
 
 # %% ../nbs/51_protocol.ipynb #a11a328f
 @console_script

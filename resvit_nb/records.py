@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SCHEMA', 'NAMED_AS_RECORD', 'OUR_OTHERS', 'Record', 'versions', 'source_commit', 'processor', 'hardware',
            'peak_memory', 'facts_digest', 'record_path', 'write_record', 'parse_record', 'check_types', 'check_count',
-           'check_record', 'read_record', 'is_record', 'json_files', 'passed_over', 'read_all', 'stored', 'wrapped',
-           'list_records', 'is_gone', 'leftovers', 'remove']
+           'check_record', 'read_record', 'is_record', 'json_files', 'passed_over', 'read_all', 'stored',
+           'read_benchmark', 'wrapped', 'list_records', 'is_gone', 'leftovers', 'remove']
 
 # %% ../nbs/41_records.ipynb #097f319b
 import hashlib, importlib.metadata, importlib.util, json, os, platform, re, shutil, subprocess, textwrap
@@ -187,6 +187,17 @@ def read_all(results:str|Path) -> tuple:
 def stored(config:RunConfig, results:str|Path) -> bool:
     "Whether there is a record"
     return record_path(config, results).exists()
+
+# %% ../nbs/41_records.ipynb #7fb4571f
+def read_benchmark(path:Path) -> dict:
+    "What `resvit_benchmark` wrote: schema, machine and rows of each part; nothing but the schema where it wrote nothing"
+    if not path.exists(): return dict(schema=1)
+    try: found = json.loads(path.read_text('utf-8'))
+    except (ValueError, OSError) as e:
+        raise InputError(f'{path}: damaged ({e}): expected what resvit_benchmark wrote') from None
+    if not isinstance(found, dict) or found.get('schema')!=1:
+        raise InputError(f'{path}: expected a benchmark record of schema 1')
+    return found
 
 # %% ../nbs/41_records.ipynb #846bd135
 def wrapped(text:str, width:int=80) -> str:

@@ -15,16 +15,16 @@ __all__ = ['RUNS', 'WORDS', 'MARKS', 'HOLLOW', 'FOREST', 'Body', 'replace_parts'
 
 # %% ../nbs/54_report.ipynb #5ca61be2
 from dataclasses import dataclass, field, replace
-import html,io,json,math
+import html,io,math
 from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np, pandas as pd
-from .core import InputError
 from .images import TARGETS
 from .config import run_id
-from .protocol import (
-    CAMPAIGN, EXPERIMENTS, carry_out, check_protocol, make_plan, results_folder, stored_runs)
-from .records import read_record
+from resvit_nb.protocol import (
+    CAMPAIGN, EXPERIMENTS, carry_out, check_alike, check_protocol, make_plan, results_folder,
+    stored_runs)
+from .records import read_benchmark, read_record
 from .paper import CLAIMS, QUESTIONS, ROWS, Comparison, Curve, Level, Slower, paper_numbers, settings_of
 from .stage1 import first_claim_word, first_rule
 from .statistics import COLOURS, SAME_WITHIN, SCALES, STYLE, Estimate, log_odds, wilson_interval
@@ -92,9 +92,7 @@ def planned_by(plans:dict) -> dict:
 # %% ../nbs/54_report.ipynb #8adfa257
 def read_timing(results) -> dict:
     "What `resvit_benchmark` measured of upsampling, as `judge_all` takes it; empty where it did not"
-    path = Path(results)/'benchmark.json'
-    try: found = json.loads(path.read_text('utf-8')).get('larger') if path.exists() else None
-    except ValueError: raise InputError(f'{path}: damaged: expected what resvit_benchmark wrote') from None
+    found = read_benchmark(Path(results)/'benchmark.json').get('larger')
     return {('ViT, upsampled', 'ViT'): tuple(found[0]['longer'])} if found else {}
 
 # %% ../nbs/54_report.ipynb #89a1cea9
@@ -109,17 +107,17 @@ def gather(
     pretrain_dir:str=None,
     results=None,
     n_jobs:int=None,
-    timing:dict=None,            # As for `judge_all` [what `resvit_benchmark` measured]
 ) -> list:                       # `Body`s, the one that counts most first
     "The runs of some experiments: of both stages and data sets for the reproduction, else of the profile"
     def body(name, standing, planned, dirs, *args, **kwargs):
         plans = {e: make_plan(e, profile, *args, **kwargs) for e in experiments}
         runs = {e: carry_out(p, results, *dirs, n_jobs=n_jobs) for e,p in plans.items()}
         for r in all_records(runs): check_protocol(r)
+        check_alike(all_records(runs))
         note = '' if standing!='first look' else next(iter(plans.values())).profile.description
         others = {e: stored_runs(make_plan(e, profile, *args, **kwargs), results) for e in EXPERIMENTS if e not in runs}
         return Body(name, standing, runs, planned or planned_by(plans), timing, note, all_records(runs | others))
-    dirs,timing = (data_dir,pretrain_dir),timing or read_timing(results_folder(profile, results))
+    dirs,timing = (data_dir,pretrain_dir),read_timing(results_folder(profile, results))
     if profile!='paper' or dataset or weights!='pre-training' or resolution or seeds:
         title = make_plan(experiments[0], profile, dataset, weights, resolution, seeds).title
         return [body(title, 'first look', None, dirs, dataset, weights, resolution, seeds)]

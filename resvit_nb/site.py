@@ -24,7 +24,7 @@ from papermill.engines import Engine, papermill_engines
 from nbdev.clean import clean_nb
 from nbdev.config import get_config
 from nbdev.serve import proc_nbs
-from .core import InputError, check_one_of, console_script, leave_with_parent, write_atomically
+from .core import InputError, check_one_of, console_script, leave_with_parent, stopping, write_atomically
 from .config import find_profile
 from .records import leftovers, remove
 from .runs import announce, check_writable, images_of
@@ -82,13 +82,8 @@ def page_processes(
     short = len(tempfile.gettempdir())<70    # it listens at a file there, whose path has at most 107 letters
     context = multiprocessing.get_context('forkserver' if there and short else 'spawn')
     context.set_forkserver_preload([__name__])
-    with (patch.dict(os.environ, own_environment()),
-          ProcessPoolExecutor(n or default_jobs(), context, leave_with_parent, max_tasks_per_child=pages) as pool):
-        try: yield pool
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for p in multiprocessing.active_children(): p.kill()
-            raise
+    pool = ProcessPoolExecutor(n or default_jobs(), context, leave_with_parent, max_tasks_per_child=pages)
+    with patch.dict(os.environ, own_environment()), stopping(pool): yield pool
 
 # %% ../nbs/60_site.ipynb #d7a08e3d
 class ShellEngine(Engine):

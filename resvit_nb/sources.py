@@ -31,7 +31,7 @@ from torchvision.datasets import CIFAR100
 from tqdm import tqdm
 from .core import (
     InputError, cache_folder, check_one_of, console_script, digest, held, leave_with_parent, proxy_in_use,
-    write_atomically)
+    stopping, write_atomically)
 from .fractals import draw_fractals, fractal_subclasses, fractal_superclasses
 from .images import (
     HierarchicalImages, PARTS, TARGETS, check_arrays, find_parents, find_split, hierarchical_images, same_pictures)
@@ -155,15 +155,9 @@ def process_pool() -> ProcessPoolExecutor:
 def decoders(n:int):
     "A pool for `n` pictures: processes for many, where the system can split them off, else threads"
     split_off = n>=MANY and sys.platform=='linux' and not multiprocessing.current_process().daemon
-    others = {*multiprocessing.active_children()}
-    pool = process_pool() if split_off else ThreadPoolExecutor(os.cpu_count())
-    try: yield pool
-    except BaseException as e:    # a bad image, or Ctrl-C: no other one is read
-        pool.shutdown(wait=False, cancel_futures=True)
-        for p in {*multiprocessing.active_children()}-others: p.kill(); p.join()
-        if not isinstance(e, BrokenProcessPool): raise
-        raise MemoryError('the system ended a process that decoded images') from None
-    pool.shutdown()
+    with stopping(process_pool() if split_off else ThreadPoolExecutor(os.cpu_count())) as pool:
+        try: yield pool
+        except BrokenProcessPool: raise MemoryError('the system ended a process that decoded images') from None
 
 # %% ../nbs/12_sources.ipynb #ecdabbd2
 def decode_images(
