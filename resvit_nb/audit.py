@@ -18,9 +18,9 @@ from .core import InputError, cache_folder, check_one_of, console_script, digest
 from .images import HierarchicalImages, find_split
 from .sources import SOURCES
 from .records import Record, leftovers, list_records, passed_over, read_all, read_record, remove
-from resvit_nb.runs import (
-    ADOPTED, RESULTS, adopted, can_train, check_writable, folder_of, images_of, keep_model, run_folder, train,
-    weights_file)
+from .runs import (
+    ADOPTED, RESULTS, adopted, can_train, check_writable, folder_of, images_of, keep_model,
+    run_folder, train, weights_file)
 
 # %% ../nbs/44_audit.ipynb #5df92963
 def entries_that_differ(a:np.ndarray, b:np.ndarray) -> np.ndarray:

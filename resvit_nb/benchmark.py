@@ -569,8 +569,8 @@ def show_predict(d):
 def show_upsampling(d):
     "A training on images as they are, and on enlarged ones"
     middle, low, high = d['longer']
-    speeds = {f"images/s, {d['image_size']} px": speed(d['as they are']), f"{d['larger']} px": speed(d['enlarged'])}
-    return case_of(d) | speeds | {'times as long': f'{middle:.2f} ({low:.2f} to {high:.2f})'}
+    rates = {f"images/s, {d['image_size']} px": speed(d['as they are']), f"{d['larger']} px": speed(d['enlarged'])}
+    return case_of(d) | rates | {'times as long': f'{middle:.2f} ({low:.2f} to {high:.2f})'}
 
 SHOW = dict(rows=show_row, augmentation=show_augmentation, variants=show_variants, threads=show_threads,
             profile=show_profile, loading=show_seconds, commands=show_seconds, scale=show_scale,

@@ -17,7 +17,7 @@ from .sources import usual_split
 from .config import RunConfig, run_id
 from .protocol import CAMPAIGN, EXPERIMENTS, make_plan
 from .records import Record
-from .report import listed, network, start
+from .report import listed, network_words, start
 
 # %% ../nbs/57_catalogue.ipynb #6c741591
 LINES = dict(valid_loss='', train_loss='3 2')    # a row of the log, and its dashes
@@ -79,7 +79,7 @@ def cells(
     c,t = record.config,record.test
     button = Button(record.run_id[-10:], type='button', aria_expanded='true', title=record.run_id)
     numbers = [c.seed, c.epochs, f"{t['accuracy']:.3f}", f"{t['loss']:.3f}"]
-    words = [of, setting, c.target, f'{network(c)}, {start(c)}']
+    words = [of, setting, c.target, f'{network_words(c)}, {start(c)}']
     return [Th(button, scope='row'), *map(Td, words), *[Td(str(n), cls='rv-number') for n in numbers],
             Td(curve(record.epochs)), Td(f'{record.seconds/60:.1f}', cls='rv-number')]
 
@@ -90,14 +90,14 @@ def facts(
 ) -> dict:             # Name -> text or link
     "What a reader may want to know about a run, apart from its scores"
     d,h,code = record.data,record.hardware,record.code or {}
-    commit = code.get('commit')
+    commit,on = code.get('commit'),', '.join(filter(None, (h['device'], h.get('instructions'))))
     said = A(commit[:10], href=f'{repository}/tree/{commit}') if commit else 'not recorded'
     return {'configuration': ', '.join(f'{k} {v}' for k,v in asdict(record.config).items() if v is not None),
             'images': f"{d['name']} ({d['train']:,} training, {d['valid']:,} validation, {d['test']:,} test; "
                       f"fingerprint {d['fingerprint'][:12]})",
             'scores': ', '.join(f"{k.replace('_', ' ')} {v:.4f}" for k,v in record.test.items()),
             'network': f'{record.parameters:,} parameters; {record.recipe}',
-            'machine': f"{h['name']} ({h['device']}), threads: {h['threads']}, {record.precision}, "
+            'machine': f"{h['name']} ({on}), threads: {h['threads']}, {record.precision}, "
                        f"{record.memory_mib:,} MiB, {record.seconds:.0f} s, begun {record.started[:16]}",
             'versions': ', '.join(f'{k} {v}' for k,v in record.versions.items()),
             'commit': said}

@@ -37,7 +37,7 @@ from .protocol import EXPERIMENTS, check_given, fill_in, results_folder, seed_nu
 from .statistics import (
     COLOURS, STYLE, Estimate, Sample, arcsine, difference, from_arcsine, in_points, moderate)
 from .verdicts import judge_direction
-from .report import Sentences, Table, capital, listed, marked, network, stamp
+from .report import Sentences, Table, capital, listed, marked, network_words, stamp
 
 # %% ../nbs/58_novel_runs.ipynb #42e33adb
 def chance_maps(rng) -> np.ndarray:    # (3, 6)
@@ -342,7 +342,7 @@ def gather_novel(
     n_jobs:int=None,             # Trainings at a time
 ) -> list:                       # `NovelBody`s
     "What was made for both data sets, and a first look; or what was asked for, made where there are images"
-    asked = novel_configs(profile, dataset, seeds)
+    asked,results = novel_configs(profile, dataset, seeds),results_folder(profile, results)
     if data_dir:    # a first look has no time for networks that know their classes
         make_novel(sum(asked.values(), []), results, novel_dirs(profile, dataset, data_dir, pretrain_dir), n_jobs)
     if profile!='paper' or dataset or seeds: return [read_body(dataset or 'fractals', profile, asked, results)]
@@ -419,7 +419,7 @@ def body_setup(body:NovelBody) -> str:
     trained,new,aside = (each(lambda r: len(r.facts[k])) for k in ('trained','unseen','aside'))
     foreign = each(lambda r: r.facts['foreign']['name'] if r.facts['foreign'] else 'none')
     return (f'{capital(body.name)}: {trained} subclasses trained on, {new} new in the test, {aside} for thresholds; '
-            f'something else: {foreign}. Networks: {each(lambda r: network(r.config))}, from scratch, dropout '
+            f'something else: {foreign}. Networks: {each(lambda r: network_words(r.config))}, from scratch, dropout '
             f'{each(lambda r: r.config.drop)}, recipe {each(lambda r: r.config.recipe)}, epochs '
             f"{each(lambda r: f'{r.config.epochs} ({r.config.target})')}, seeds {each(lambda r: r.config.seed)}; "
             f"pytorch-ood {each(lambda r: r.facts['versions']['pytorch_ood'])}.")

@@ -70,7 +70,8 @@ def processor() -> str:
 def hardware(device:torch.device) -> dict:
     "What a run was computed on"
     gpu = torch.cuda.get_device_name(device) if device.type=='cuda' else None
-    return dict(device=device.type, name=gpu or processor(), threads=torch.get_num_threads())
+    return dict(device=device.type, name=gpu or processor(), instructions=torch.backends.cpu.get_cpu_capability(),
+                threads=torch.get_num_threads())
 
 def peak_memory(device:torch.device) -> int:
     "The GPU's peak, or what the process holds now, in MiB"
@@ -190,7 +191,7 @@ def stored(config:RunConfig, results:str|Path) -> bool:
 
 # %% ../nbs/41_records.ipynb #7fb4571f
 def read_benchmark(path:Path) -> dict:
-    "What `resvit_benchmark` wrote: schema, machine and rows of each part; nothing but the schema where it wrote nothing"
+    "What `resvit_benchmark` wrote: schema, machine, the rows of each part; the schema alone where there is no file"
     if not path.exists(): return dict(schema=1)
     try: found = json.loads(path.read_text('utf-8'))
     except (ValueError, OSError) as e:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RUNS', 'WORDS', 'MARKS', 'HOLLOW', 'FOREST', 'Body', 'replace_parts', 'title_of', 'status', 'planned_runs', 'aliases',
-           'planned_by', 'read_timing', 'gather', 'listed', 'network', 'start', 'setup', 'weights_note', 'Table',
+           'planned_by', 'read_timing', 'gather', 'listed', 'network_words', 'start', 'setup', 'weights_note', 'Table',
            'safe', 'is_reproduction', 'ours', 'marked', 'to_run', 'by_seed', 'in_units', 'Folded', 'stamp', 'measured',
            'about', 'size_words', 'claim_word', 'claim_words', 'counting', 'one_number', 'lead', 'lead_words',
            'named_claims', 'body_progress', 'circumstances', 'Sentences', 'capital', 'names_of', 'what_came_out',
@@ -21,9 +21,9 @@ import matplotlib.pyplot as plt
 import numpy as np, pandas as pd
 from .images import TARGETS
 from .config import run_id
-from resvit_nb.protocol import (
-    CAMPAIGN, EXPERIMENTS, carry_out, check_alike, check_protocol, make_plan, results_folder,
-    stored_runs)
+from .protocol import (
+    CAMPAIGN, EXPERIMENTS, carry_out, check_alike, check_protocol, make_plan,
+    results_folder, stored_runs)
 from .records import read_benchmark, read_record
 from .paper import CLAIMS, QUESTIONS, ROWS, Comparison, Curve, Level, Slower, paper_numbers, settings_of
 from .stage1 import first_claim_word, first_rule
@@ -105,19 +105,19 @@ def gather(
     seeds:int=None,
     data_dir:str=None,           # As for `carry_out`
     pretrain_dir:str=None,
-    results=None,
+    results:str=None,            # Folder of records [that of the profile]
     n_jobs:int=None,
 ) -> list:                       # `Body`s, the one that counts most first
     "The runs of some experiments: of both stages and data sets for the reproduction, else of the profile"
+    results = results_folder(profile, results)
     def body(name, standing, planned, dirs, *args, **kwargs):
         plans = {e: make_plan(e, profile, *args, **kwargs) for e in experiments}
         runs = {e: carry_out(p, results, *dirs, n_jobs=n_jobs) for e,p in plans.items()}
-        for r in all_records(runs): check_protocol(r)
-        check_alike(all_records(runs))
+        check_alike([check_protocol(r) for r in all_records(runs)])
         note = '' if standing!='first look' else next(iter(plans.values())).profile.description
         others = {e: stored_runs(make_plan(e, profile, *args, **kwargs), results) for e in EXPERIMENTS if e not in runs}
         return Body(name, standing, runs, planned or planned_by(plans), timing, note, all_records(runs | others))
-    dirs,timing = (data_dir,pretrain_dir),read_timing(results_folder(profile, results))
+    timing,dirs = read_timing(results),(data_dir,pretrain_dir)
     if profile!='paper' or dataset or weights!='pre-training' or resolution or seeds:
         title = make_plan(experiments[0], profile, dataset, weights, resolution, seeds).title
         return [body(title, 'first look', None, dirs, dataset, weights, resolution, seeds)]
@@ -130,7 +130,7 @@ def listed(values) -> str:
     "The different values, in order of appearance, separated by commas"
     return ', '.join(dict.fromkeys(map(str, values)))
 
-def network(config) -> str:
+def network_words(config) -> str:
     "A configuration's network in a few words"
     if config.model=='resnet50':
         return f'ResNet-50 of width {config.width}'+(', small stem' if config.small_stem else '')
@@ -153,7 +153,7 @@ def setup(
                   f"{r.data['test']:,} test images" for r in records)
     return (f"Data: {data}; resolution {listed(c.resolution for c in c)} px, network input "
             f"{listed(c.image_size for c in c)} px. "
-            f"Networks: {listed(f'{network(c)}, {start(c)}' for c in c)}. Dropout {listed(c.drop for c in c)}; "
+            f"Networks: {listed(f'{network_words(c)}, {start(c)}' for c in c)}. Dropout {listed(c.drop for c in c)}; "
             f"augmentation: {listed('yes' if c.augment else 'no' for c in c)}. "
             f"Recipe: {listed(f'{c.recipe} ({r.recipe})' for c,r in zip(c, records))}, batch size "
             f"{listed(c.batch_size for c in c)}; epochs {listed(f'{c.epochs} ({c.target})' for c in c)}; "

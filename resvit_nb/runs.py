@@ -32,10 +32,10 @@ from .checkpoints import Checkpoints
 from .scores import evaluate, summarise
 from .novelty import network_outputs, novelty_entry
 from .config import RunConfig, brief, run_id
-from resvit_nb.records import (
-    Record, digest, hardware, leftovers, peak_memory, read_record, record_path, remove, source_commit, versions,
-    write_record)
-from fastai.torch_core import set_seed    # after resvit_nb.core, which silences what fastai warns of
+from .records import (
+    Record, digest, hardware, leftovers, peak_memory, read_record, record_path, remove,
+    source_commit, versions, write_record)
+from fastai.torch_core import set_seed    # after core, which silences what fastai warns of
 
 # %% ../nbs/42_runs.ipynb #08c8104d
 def make_model(config:RunConfig, classes:int, weights=None):
