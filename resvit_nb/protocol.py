@@ -244,17 +244,16 @@ def check_protocol(record:Record, commits:tuple=None) -> Record:
 
 # %% ../nbs/51_protocol.ipynb #4189ee98
 def check_alike(records:list):
-    "`InputError` if runs of stage 2 were computed in two ways, or the same pre-training gave them different weights"
+    "`InputError` if runs were computed in two ways, or the same pre-training gave them different weights"
     seen = {}
     for r in records:
         c,device = r.config,r.hardware['device']
-        if not is_stage2(c): continue
         ways = {('computed in', c.data, c.image_size): f'{r.precision} on a {device}'}
-        if c.weights: ways['begun with the weights', c.weights] = (r.weights.get('begun') or 'unknown')[:10]
+        if 'begun' in r.weights: ways['begun with the weights', c.weights] = r.weights['begun'][:10]
         for what,way in ways.items():
             first,other = seen.setdefault(what, (way,r))
             if way!=first: raise InputError(f'records {other.run_id} and {r.run_id}: {what[0]} {first} and {way}: '
-                                            'expected one way for all runs of stage 2')
+                                            'expected one way for all runs that are compared')
 
 # %% ../nbs/51_protocol.ipynb #43873e1a
 def check_mixture(results:str|Path, configs:list, commit:str):

@@ -22,8 +22,8 @@ import numpy as np, pandas as pd
 from .images import TARGETS
 from .config import run_id
 from .protocol import (
-    CAMPAIGN, EXPERIMENTS, carry_out, check_alike, check_protocol, make_plan,
-    results_folder, stored_runs)
+    CAMPAIGN, EXPERIMENTS, carry_out, check_alike, check_protocol, is_stage2,
+    make_plan, results_folder, stored_runs)
 from .records import read_benchmark, read_record
 from .paper import CLAIMS, QUESTIONS, ROWS, Comparison, Curve, Level, Slower, paper_numbers, settings_of
 from .stage1 import first_claim_word, first_rule
@@ -113,7 +113,7 @@ def gather(
     def body(name, standing, planned, dirs, *args, **kwargs):
         plans = {e: make_plan(e, profile, *args, **kwargs) for e in experiments}
         runs = {e: carry_out(p, results, *dirs, n_jobs=n_jobs) for e,p in plans.items()}
-        check_alike([check_protocol(r) for r in all_records(runs)])
+        check_alike([r for r in map(check_protocol, all_records(runs)) if is_stage2(r.config)])
         note = '' if standing!='first look' else next(iter(plans.values())).profile.description
         others = {e: stored_runs(make_plan(e, profile, *args, **kwargs), results) for e in EXPERIMENTS if e not in runs}
         return Body(name, standing, runs, planned or planned_by(plans), timing, note, all_records(runs | others))
@@ -393,20 +393,20 @@ def plot_forest(
     parts = [(c,p) for c in claims for p in c.parts if isinstance(p, Comparison)]
     bodies = [b for b in bodies if any(b.judged.get(p) for _,p in parts)]
     shown = {part: [b for b in bodies if b.judged.get(part)] or bodies[:1] for _,part in parts}
-    y,deep = 0,1.5+sum(1.5+len(bs) for bs in shown.values())
-    fig,ax = plt.subplots(figsize=(5, 1+.165*deep))
+    y,deep = 0,sum(.6+max(2, len(bs)) for bs in shown.values())
+    fig,ax = plt.subplots(figsize=(5.2, 1.2+.165*deep))
     ax.axvspan(-.1, .1, color='.93', lw=0)
     ax.axvline(0, color='.6', lw=.8)
     for claim,part in parts:
-        ax.text(-limit-.1, y, f'{claim.number}  {about(part)}', va='center', fontsize=8.5,
-                bbox=dict(fc='white', ec='none', pad=.6))
-        for k,body in enumerate(shown[part], 1): draw_effect(ax, y-k, part, body, limit)
+        lines = max(2, len(shown[part]))
+        ax.text(-limit-6.4, y-(lines-1)/2, f'{claim.number} '+about(part).replace(', ', '\n   ', 1), va='center', fontsize=8)
+        for k,body in enumerate(shown[part]): draw_effect(ax, y-k, part, body, limit)
         paper = next((v.paper for b in bodies if (v := b.judged.get(part)) and np.isfinite(v.paper)), math.nan)
-        ax.plot(np.clip(paper, -limit, limit), y-(len(shown[part])+1)/2, 's', **HOLLOW)    # nan draws nothing
-        y -= len(shown[part])+1.5
+        ax.plot(np.clip(paper, -limit, limit), y-(len(shown[part])-1)/2, 's', **HOLLOW)    # nan draws nothing
+        y -= lines+.6
     ax.set(xlabel='log-odds ratio of accuracies, log ratio of losses\n(left of 0, the first setting is lower)',
-           xlim=(-limit-.15, limit+4), ylim=(y+.5, 1), xticks=range(-3, 4), yticks=[])
-    ax.xaxis.set_label_coords((limit+.15)/(2*limit+4.15), -2.2/deep)
+           xlim=(-limit-6.4, limit+4), ylim=(y+.3, 1), xticks=range(-3, 4), yticks=[])
+    ax.xaxis.set_label_coords((limit+6.4)/(2*limit+10.4), -2.2/deep)
     ax.spines[['left','bottom']].set_visible(False)
     return key(fig, bodies)
 
