@@ -10,7 +10,7 @@ reproduce: env
 # the pages of experiments are run by the tests of the site that is made from them
 test: env
 	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --timing --skip_folder_re "^([_.]|experiments$$)"
-	$(BIN)/python -m pytest -q -n 2 tests
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests
 
 env: .venv/installed
 
