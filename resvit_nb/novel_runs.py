@@ -321,6 +321,7 @@ class NovelBody:
         return pd.DataFrame([dict(network=network, **row) for (network,_),runs in self.runs.items()
                              for r in runs for row in measures(r)])
 
+# %% ../nbs/58_novel_runs.ipynb #2f02968e
 TITLES = dict(quick='quick, trained longer')    # of profiles that have other sizes here
 
 def read_body(name:str, profile:str, configs:dict, results) -> NovelBody:

@@ -399,7 +399,8 @@ def plot_forest(
     ax.axvline(0, color='.6', lw=.8)
     for claim,part in parts:
         lines = max(2, len(shown[part]))
-        ax.text(-limit-6.4, y-(lines-1)/2, f'{claim.number} '+about(part).replace(', ', '\n   ', 1), va='center', fontsize=8)
+        words = f'{claim.number} {about(part)}'.replace(', ', '\n   ', 1)
+        ax.text(-limit-6.4, y-(lines-1)/2, words, va='center', fontsize=8)
         for k,body in enumerate(shown[part]): draw_effect(ax, y-k, part, body, limit)
         paper = next((v.paper for b in bodies if (v := b.judged.get(part)) and np.isfinite(v.paper)), math.nan)
         ax.plot(np.clip(paper, -limit, limit), y-(len(shown[part])-1)/2, 's', **HOLLOW)    # nan draws nothing
