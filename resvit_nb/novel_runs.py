@@ -488,7 +488,8 @@ def scores_table(bodies:list) -> Table|None:
         if not b.made: continue
         samples = setting_samples(b.frame, 'auroc')
         for level,network in sorted({key[:2] for key in samples}):
-            rows.append([b.label, level, network, *(share_words(samples[level,network,s]) for s in SCORES)])
+            words = [share_words(samples[level,network,s]).replace(' (', '\n(') for s in SCORES]
+            rows.append([b.label, level, network, *words])
     if not rows: return None
     frame = pd.DataFrame(rows, columns=['data','level','network',*SCORES])
     caption = told('AUROC of every score, with 95% intervals over runs.', bodies)

@@ -2,7 +2,7 @@
 import os
 from pathlib import Path
 import numpy as np, pytest
-from resvit_nb.images import COPIES_FILE, TARGETS, find_copies, find_split, known_copies
+from resvit_nb.images import COPIES_FILE, TARGETS, as_trained, find_copies, find_split, known_copies
 from resvit_nb.sources import bird_dog_reptile, cifar100
 from resvit_nb.records import read_record
 
@@ -64,5 +64,6 @@ def test_the_published_records_are_of_these_images(cache):
     records = [read_record(p) for p in RESULTS.glob('bird_dog_reptile-*.json')]
     assert records and {r.data['fingerprint'] for r in records} == {data.fingerprint}
     for r in records:
-        assert np.array_equal(r.images['index'], find_split(r.config.split)(data, r.config.split_seed)['test'])
-        assert np.array_equal(r.images['label'], data.labels(r.config.target)[r.images['index']])
+        split = find_split(r.config.split)(data, r.config.split_seed)
+        assert np.array_equal(r.images['index'], split['test'])
+        assert np.array_equal(r.images['label'], as_trained(data, split).labels(r.config.target)[r.images['index']])
