@@ -9,9 +9,9 @@ __all__ = ['NOT_FOREIGN', 'FOREIGN', 'NETWORKS', 'PERCENT', 'LONGER', 'NOVEL_SCH
            'novel_outputs', 'trained_again', 'about_run', 'score_run', 'can_score', 'note_novelty', 'make_novel',
            'pooled', 'at_its_level', 'measures', 'by_class', 'NovelBody', 'read_body', 'best_bodies', 'novel_dirs',
            'gather_novel', 'setting_samples', 'shares_between', 'share_words', 'chosen_scores', 'which_is_better',
-           'level_words', 'novel_words', 'body_setup', 'setup_words', 'novel_row', 'told', 'chosen_rows', 'novel_table',
-           'scores_table', 'class_row', 'classes_table', 'ceiling_row', 'ceiling_table', 'plot_novel', 'draw_level',
-           'resvit_novel']
+           'level_words', 'novel_words', 'body_setup', 'setup_words', 'share_lines', 'novel_row', 'told', 'chosen_rows',
+           'novel_table', 'scores_table', 'class_row', 'classes_table', 'ceiling_row', 'ceiling_table', 'plot_novel',
+           'draw_level', 'resvit_novel']
 
 # %% ../nbs/58_novel_runs.ipynb #343c695e
 import functools, importlib.metadata, json
@@ -449,12 +449,15 @@ def setup_words(bodies:list) -> Sentences:
     return Sentences('\n\n'.join(lines))
 
 # %% ../nbs/58_novel_runs.ipynb #4303498a
+def share_lines(s:Sample) -> str:
+    "As `share_words`, with the interval below the mean: for tables"
+    return share_words(s).replace(' (', '\n(')
+
 def novel_row(body:NovelBody, level:str, network:str, score:str) -> list:
     "A row of the table: how well one network does"
     frame = body.frame
     ours = frame[(frame.level==level) & (frame.network==network) & (frame.score==score)]
-    means = [setting_samples(frame, m)[level,network,score] for m in ('auroc','fpr95')]
-    words = [share_words(m).replace(' (', '\n(') for m in means]    # the interval under it
+    words = [share_lines(setting_samples(frame, m)[level,network,score]) for m in ('auroc','fpr95')]
     shares = [f'{ours[k].mean():.3f}' for k in ('seen','unseen','closed')]
     return [body.label, level, network, score, *words, *shares]
 
@@ -488,8 +491,7 @@ def scores_table(bodies:list) -> Table|None:
         if not b.made: continue
         samples = setting_samples(b.frame, 'auroc')
         for level,network in sorted({key[:2] for key in samples}):
-            words = [share_words(samples[level,network,s]).replace(' (', '\n(') for s in SCORES]
-            rows.append([b.label, level, network, *words])
+            rows.append([b.label, level, network, *(share_lines(samples[level,network,s]) for s in SCORES)])
     if not rows: return None
     frame = pd.DataFrame(rows, columns=['data','level','network',*SCORES])
     caption = told('AUROC of every score, with 95% intervals over runs.', bodies)

@@ -16,10 +16,9 @@ import torch
 from fastai.torch_core import default_device
 from .core import InputError, check_one_of, console_script
 from .images import TARGETS
-from .learner import choose_precision
 from .config import Profile, RunConfig, brief, find_profile, run_id
 from .records import Record, read_record, record_path, source_commit, stored
-from .runs import can_train, run
+from .runs import can_train, precision_of, run
 from .workers import run_all
 
 # %% ../nbs/51_protocol.ipynb #6d53eba4
@@ -261,7 +260,7 @@ def check_mixture(results:str|Path, configs:list, commit:str):
     records = [read_record(record_path(c, results)) for c in configs if stored(c, results)]
     for r in records:
         check_protocol(r, (commit,))
-        here = choose_precision(r.config.precision, torch.device(default_device()), r.config.image_size)
+        here = precision_of(r.config, torch.device(default_device()))
         if here!=r.precision: raise InputError(f'record {r.run_id}: computed in {r.precision}, and this machine would '
                                                f'compute in {here}: expected the same kind of processor')
     check_alike(records)

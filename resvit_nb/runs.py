@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['ADOPTED', 'CLASS_FACTS', 'RESULTS', 'make_model', 'count_multiply_adds', 'channel_stats', 'count_parameters',
-           'free_memory', 'check_memory', 'cpu_threads', 'file_digest', 'conditions', 'class_facts', 'write_note',
-           'read_note', 'keep_weights', 'novelty_of', 'data_facts', 'ways', 'learner_facts', 'seed_loaders', 'prepare',
-           'train', 'folder_of', 'images_of', 'announce', 'check_data', 'check_begun', 'run_folder', 'only_one',
-           'check_writable', 'clear_up', 'weights_file', 'has_weights', 'adopted', 'adopt_model', 'find_weights',
-           'train_once', 'run', 'can_train', 'classes_of', 'model_info', 'model_folder', 'has_model', 'keep_model',
-           'say_kept', 'resvit_train']
+           'free_memory', 'check_memory', 'cpu_threads', 'file_digest', 'precision_of', 'conditions', 'class_facts',
+           'write_note', 'read_note', 'keep_weights', 'novelty_of', 'data_facts', 'ways', 'learner_facts',
+           'seed_loaders', 'prepare', 'train', 'folder_of', 'images_of', 'announce', 'check_data', 'check_begun',
+           'run_folder', 'only_one', 'check_writable', 'clear_up', 'weights_file', 'has_weights', 'adopted',
+           'adopt_model', 'find_weights', 'train_once', 'run', 'can_train', 'classes_of', 'model_info', 'model_folder',
+           'has_model', 'keep_model', 'say_kept', 'resvit_train']
 
 # %% ../nbs/42_runs.ipynb #af933d7e
 import gc, hashlib, json, os, psutil, random, shutil, time, torch
@@ -95,10 +95,14 @@ def file_digest(path) -> str:
     "sha256 of a file; `None` without a file"
     return digest(path) if path and Path(path).is_file() else None
 
+def precision_of(config:RunConfig, device:torch.device) -> str:
+    "In which precision a run is computed on `device`: bf16 or float32"
+    return choose_precision(config.precision, device, config.image_size)
+
 def conditions(config:RunConfig, device:torch.device, weights=None) -> dict:
     "What can change the bits and is not in the configuration: versions, hardware, precision, first weights"
-    precision = choose_precision(config.precision, device, config.image_size)
-    return {**versions(), **hardware(device), **source_commit(), 'precision': precision, 'begun': file_digest(weights)}
+    own = {'precision': precision_of(config, device), 'begun': file_digest(weights)}
+    return {**versions(), **hardware(device), **source_commit(), **own}
 
 # %% ../nbs/42_runs.ipynb #005c8b62
 CLASS_FACTS = ('superclasses', 'subclasses', 'parent')    # names, and the superclass of each subclass
@@ -150,7 +154,7 @@ def learner_facts(config:RunConfig, learn) -> dict:
     "What a record says about its Learner"
     device = learn.dls.device
     return dict(epochs=learn.epoch_log.rows, parameters=sum(p.numel() for p in learn.model.parameters()),
-                precision=choose_precision(config.precision, device, config.image_size),
+                precision=precision_of(config, device),
                 recipe=find_recipe(config.recipe).description, memory_mib=peak_memory(device), versions=versions(),
                 hardware=hardware(device)|ways(learn), multiply_adds=count_multiply_adds(config, learn.dls.c))
 

@@ -47,7 +47,6 @@ def begin_worker(parent:int):
         while os.getppid()==parent: time.sleep(.2)
     leave_after(wait)
 
-
 # %% ../nbs/43_workers.ipynb #56d5109d
 @contextmanager
 def quiet_end():
