@@ -140,7 +140,7 @@ FIND = """
     find.value = ''; show(); flip(run, true); run.scrollIntoView({behavior: 'instant'});
   };
   find.oninput = show; window.addEventListener('hashchange', lead);
-  show(); lead();
+  show(); lead(); box.classList.add('rv-ready');
 """
 
 # %% ../nbs/57_catalogue.ipynb #037bbd50

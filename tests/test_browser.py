@@ -183,6 +183,18 @@ def test_the_table_of_runs_is_searched_sorted_and_led_to(page, seen):
     more.wait_for(state='visible')
     assert 'resvit_train' in more.inner_text() and page.locator('.rv-more:visible').count() == 1
 
+def test_runs_are_folded_before_their_script_has_come_and_open_without_javascript(page, browser, address, site):
+    html = (site/'experiments/runs.html').read_text(encoding='utf-8')
+    head, rest = html.split('class="rv-runs"')
+    cut = f'{head}class="rv-runs"{rest[:rest.index("<script")]}</div></main></body></html>'
+    page.route('**/experiments/runs.html', lambda route: route.fulfill(body=cut, content_type='text/html'))
+    page.goto('experiments/runs.html')
+    assert page.locator('.rv-more').count() > 1 and page.locator('.rv-more:visible').count() == 0
+    with browser.new_context(viewport=WIDE, base_url=address, java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto('experiments/runs.html')
+        assert page.locator('.rv-more').count() == page.locator('.rv-more:visible').count() > 1
+
 def test_offline_from_a_disk(page, site):
     "A folder on a disk, without a server: a page, what it loads, and the search"
     failed = []
