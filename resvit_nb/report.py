@@ -393,21 +393,21 @@ def plot_forest(
     parts = [(c,p) for c in claims for p in c.parts if isinstance(p, Comparison)]
     bodies = [b for b in bodies if any(b.judged.get(p) for _,p in parts)]
     shown = {part: [b for b in bodies if b.judged.get(part)] or bodies[:1] for _,part in parts}
-    y,deep = 0,sum(.6+max(2, len(bs)) for bs in shown.values())
+    deep = sum(.6+max(2, len(bs)) for bs in shown.values())
+    y,left,right = 0,-limit-6.4,limit+4    # room for what each row is about, and for the verdicts
     fig,ax = plt.subplots(figsize=(5.2, 1.2+.165*deep))
     ax.axvspan(-.1, .1, color='.93', lw=0)
     ax.axvline(0, color='.6', lw=.8)
     for claim,part in parts:
         lines = max(2, len(shown[part]))
-        words = f'{claim.number} {about(part)}'.replace(', ', '\n   ', 1)
-        ax.text(-limit-6.4, y-(lines-1)/2, words, va='center', fontsize=8)
+        ax.text(left, y-(lines-1)/2, f'{claim.number} {about(part)}'.replace(', ', '\n   ', 1), va='center', fontsize=8)
         for k,body in enumerate(shown[part]): draw_effect(ax, y-k, part, body, limit)
         paper = next((v.paper for b in bodies if (v := b.judged.get(part)) and np.isfinite(v.paper)), math.nan)
         ax.plot(np.clip(paper, -limit, limit), y-(len(shown[part])-1)/2, 's', **HOLLOW)    # nan draws nothing
         y -= lines+.6
     ax.set(xlabel='log-odds ratio of accuracies, log ratio of losses\n(left of 0, the first setting is lower)',
-           xlim=(-limit-6.4, limit+4), ylim=(y+.3, 1), xticks=range(-3, 4), yticks=[])
-    ax.xaxis.set_label_coords((limit+6.4)/(2*limit+10.4), -2.2/deep)
+           xlim=(left, right), ylim=(y+.3, 1), xticks=range(-3, 4), yticks=[])
+    ax.xaxis.set_label_coords(left/(left-right), -2.2/deep)    # below 0
     ax.spines[['left','bottom']].set_visible(False)
     return key(fig, bodies)
 
@@ -500,8 +500,9 @@ def claims_table(
     linked:str='',    # Folder of the experiments, seen from the page
 ) -> Table:
     "A row per claim: its verdict from each body of runs, and one number"
-    rows = [{'':c.number, 'claim':f'[{c.text}]({linked}{c.page}.ipynb)', **{b.name: short_words(c, b) for b in bodies},
-             'in one number': one_number(c, bodies)} for c in claims]
+    first,*others = bodies
+    rows = [{'':c.number, 'claim':f'[{c.text}]({linked}{c.page}.ipynb)', first.name: short_words(c, first),
+             'in one number': one_number(c, bodies), **{b.name: short_words(c, b) for b in others}} for c in claims]
     return Table(pd.DataFrame(rows), marked(caption, title_of(bodies[0])), 'lll'+'l'*len(bodies))
 
 # %% ../nbs/54_report.ipynb #a4ab2865
