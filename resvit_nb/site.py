@@ -6,12 +6,13 @@
 __all__ = ['experiments', 'find_parameters', 'check_parameters', 'no_settings', 'own_environment', 'page_processes',
            'ShellEngine', 'read_page', 'check_pictures', 'run_page', 'execute', 'stage', 'published_site', 'from_home',
            'home_of', 'first_look', 'process', 'render', 'build_site', 'tables', 'print_markdown', 'check_request',
-           'check_places', 'check_pages', 'check_images', 'own_place', 'plans_of', 'what_is_looked_at', 'make_pages',
-           'resvit_reproduce', 'cell_markdown', 'badges', 'readme', 'resvit_readme']
+           'check_places', 'check_pages', 'check_project', 'check_images', 'own_place', 'plans_of', 'what_is_looked_at',
+           'make_pages', 'resvit_reproduce', 'cell_markdown', 'badges', 'readme', 'resvit_readme']
 
 # %% ../nbs/60_site.ipynb #1a190a11
-import ast,builtins,functools,multiprocessing,os,re,shutil,subprocess,sys,tempfile,time
+import ast,builtins,functools,json,multiprocessing,os,re,shutil,subprocess,sys,tempfile,time
 from concurrent.futures import ProcessPoolExecutor
+from configparser import ConfigParser, Error as ConfigError
 from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
@@ -228,7 +229,8 @@ def render(proc:Path) -> Path:
                           encoding='utf-8', errors='replace')
     site = proc/get_config().doc_path.name
     if done.returncode or not (site/'index.html').exists():
-        raise RuntimeError(f'{" ".join(command)} failed:\n{done.stdout}{done.stderr}')
+        print(done.stdout+done.stderr, file=sys.stderr)
+        raise InputError(f'{" ".join(command)}: failed, and said why above; expected pages that it can render')
     for line in re.findall(r'^.*\bwarn.*$', done.stdout+done.stderr, re.M | re.I):
         if not re.search('is ignored|is not read by', line): print(line, flush=True)    # settings for the other one
     make_offline(site)
@@ -291,6 +293,19 @@ def check_places(out:Path, results:Path, root:Path):
 def check_pages(chosen:dict):
     "`InputError`, before any training, for a page that cannot run"
     for name,path in chosen.items(): find_parameters(read_page(path), path.name)
+
+def check_project(root:Path):
+    "`InputError`, before any training, for a file of the project that no site can be made from"
+    def settings(text):
+        (parser := ConfigParser()).read_string(text)
+        return [parser['DEFAULT'][name] for name in ('lib_name','git_url','doc_host','doc_baseurl','doc_path')]
+    def navigation(text): return yaml.safe_load(text)['website']['sidebar']['contents']
+    readers = {root/'settings.ini': settings, root/'_quarto.yml': navigation}
+    for path,read in {**readers, **dict.fromkeys((root/'nbs').glob('*.ipynb'), json.loads)}.items():
+        try: read(path.read_text('utf-8'))
+        except (OSError,ValueError,KeyError,TypeError,ConfigError,yaml.YAMLError) as e:
+            raise InputError(f'{path}: cannot be read ({type(e).__name__}): expected it as it was committed, '
+                             'and no marks of a merge conflict') from None
 
 # %% ../nbs/60_site.ipynb #a7c92cf2
 def check_images(plans:list, data_dir, pretrain_dir):
@@ -364,6 +379,7 @@ def resvit_reproduce(
     out,results = Path(out or os.path.relpath(place)),results_folder(profile, results)
     if only: chosen = {name: chosen[name] for name in dict.fromkeys((only, 'runs'))}    # numbers lead to their runs
     check_pages(chosen)
+    check_project(root)
     check_places(out, results, root)
     check_images(plans, data_dir, pretrain_dir)
     train_missing(plans, results, data_dir, pretrain_dir, n_jobs, cluster)

@@ -513,3 +513,23 @@ def test_folders_that_would_be_copied_into_themselves_or_lost(out, results, mess
     (tmp_path/'file').write_text('mine', 'utf-8')
     said = leaves(resvit_reproduce.command, '--profile', 'smoke', '--out', tmp_path/out, '--results', tmp_path/results)
     assert message.format(tmp_path, tmp_path) in said and [p.name for p in tmp_path.iterdir() if p.name != 'cache'] == ['file']
+
+def merged(text):
+    "As git leaves a file that two people changed"
+    lines = text.splitlines(keepends=True)
+    half = len(lines)//2
+    return ''.join([*lines[:half], '<<<<<<< HEAD\n', lines[half], '=======\n', lines[half], '>>>>>>> theirs\n', *lines[half+1:]])
+
+@pytest.mark.parametrize('spoil', [merged, lambda text: text[:len(text)//3]+'\0', lambda text: '../elsewhere'], ids=['merge conflict', 'torn', 'a link that became text'])
+@pytest.mark.parametrize('name', ['settings.ini', '_quarto.yml', 'nbs/21_vit.ipynb', 'nbs/experiments/03_dropout.ipynb'])
+def test_a_project_that_no_site_can_be_made_from_costs_no_training(name, spoil, tmp_path, monkeypatch):
+    root = Path(__file__).parent.parent
+    for p in [root/'settings.ini', root/'_quarto.yml', *root.glob('nbs/*.ipynb'), *root.glob('nbs/experiments/*.ipynb')]:
+        (tmp_path/p.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(p, tmp_path/p.relative_to(root))
+    def never(*args): raise AssertionError('trained')
+    monkeypatch.setattr('resvit_nb.site.train_missing', never)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/name).write_text(spoil((tmp_path/name).read_text('utf-8')), 'utf-8')
+    said = leaves(resvit_reproduce.command, '--profile', 'smoke')
+    assert name in said and 'expected' in said and not (tmp_path/'out').exists()
