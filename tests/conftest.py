@@ -1,5 +1,6 @@
-"What several files of tests share: processes as a user starts them, and one small reproduction."
-import os, subprocess, sys
+"What several files of tests share: processes as a user starts them, one small reproduction, and a cache for real images."
+import multiprocessing, os, subprocess, sys
+from importlib import metadata
 from pathlib import Path
 import pytest
 from filelock import FileLock
@@ -11,10 +12,35 @@ def run(command, *options, cwd=ROOT, **env):
     env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'} | env
     return subprocess.run([Path(sys.executable).with_name(command), *map(str, options)], cwd=cwd, env=env, capture_output=True, encoding='utf-8')
 
+def begin(command, options, cwd, env, outputs):
+    "What a forked process does: become the console script, with output to two files"
+    os.environ.clear(); os.environ.update(env); os.chdir(cwd)
+    for fd, path in zip((1, 2), outputs): os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), fd)
+    sys.argv = [command, *options]
+    metadata.entry_points(group='console_scripts')[command].load()()
+
+def run_forked(command, *options, outputs, cwd=ROOT, **env):
+    "`run` without the seconds of importing: forked from a process that has done it, with output to two files in the folder `outputs`"
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(['resvit_nb.site'])
+    env, files = {k: v for k, v in os.environ.items() if k != 'IN_TEST'} | env, [outputs/'stdout', outputs/'stderr']
+    process = context.Process(target=begin, args=(command, [*map(str, options)], cwd, env, files))
+    process.start(); process.join()
+    return subprocess.CompletedProcess(command, process.exitcode, *(f.read_text('utf-8') for f in files))
+
+def of_all(tmp_path_factory):
+    "A folder that pytest's processes share"
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if 'PYTEST_XDIST_WORKER' in os.environ else own
+
+@pytest.fixture
+def decoded(tmp_path_factory, monkeypatch):
+    "Real images are decoded once, into this cache"
+    monkeypatch.setenv('RESVIT_CACHE', str(of_all(tmp_path_factory)/'decoded'))
+
 def reproduce(tmp_path_factory, profile, results=None):
     "The folder of a reproduction, and what the command printed; made once for all of pytest's processes"
-    shared = tmp_path_factory.getbasetemp()
-    if 'PYTEST_XDIST_WORKER' in os.environ: shared = shared.parent
+    shared = of_all(tmp_path_factory)
     folder, printed = shared/profile, shared/f'{profile}.txt'
     with FileLock(shared/f'{profile}.lock'):
         if not printed.exists():

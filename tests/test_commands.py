@@ -3,7 +3,7 @@ import json, os, re, subprocess, sys
 from html.parser import HTMLParser
 from pathlib import Path
 import nbformat, pytest
-from conftest import ROOT, run
+from conftest import ROOT, run, run_forked
 from resvit_nb.config import run_id
 from resvit_nb.records import read_record
 from resvit_nb.protocol import EXPERIMENTS, make_plan
@@ -20,9 +20,9 @@ BAD = [
 ]
 
 @pytest.mark.parametrize('command, options, message', BAD, ids=[f'{c} {o[0]}' for c, o, _ in BAD])
-def test_bad_input_is_one_line_and_writes_nothing(command, options, message, tmp_path):
+def test_bad_input_is_one_line_and_writes_nothing(command, options, message, tmp_path, tmp_path_factory):
     where = {'resvit_data': ('--sheet', tmp_path/'out/s.png'), 'resvit_train': ('--results', tmp_path/'out'), 'resvit_reproduce': ('--out', tmp_path/'out')}[command]
-    done = run(command, *options, *where, RESVIT_CACHE=str(tmp_path/'cache'))
+    done = run_forked(command, *options, *where, outputs=tmp_path_factory.mktemp('said'), RESVIT_CACHE=str(tmp_path/'cache'))
     assert done.returncode == 1 and done.stdout == ''
     assert done.stderr.count('\n') == 1 and message in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -9,12 +9,9 @@ from resvit_nb.records import read_record
 REAL = Path(os.environ.get('RESVIT_TEST_DATA', 'nowhere'))
 RESULTS = Path(__file__).parent.parent/'results'
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch): monkeypatch.setenv('RESVIT_CACHE', str(tmp_path))
-
 @pytest.mark.skipif(not (REAL/'cifar100_train.tar').is_file(), reason='no CIFAR-100 here')
-def test_cifar100_at_the_sizes_of_the_paper(cache):
-    data = cifar100(REAL/'cifar100_train.tar', 8)
+def test_cifar100_at_the_sizes_of_the_paper(decoded):
+    data = cifar100(REAL/'cifar100_train.tar', 32)
     split = find_split('paper-sizes')(data)
     assert [len(split[part]) for part in ('train', 'test')] == [6323, 12733]
     assert [len(data.names(t)) for t in TARGETS] == [20, 100] and np.bincount(data.parent).tolist() == [5]*20
@@ -24,7 +21,7 @@ def test_cifar100_at_the_sizes_of_the_paper(cache):
 FINGERPRINT = 'a3ce604032f7ded02a121f9c3230e722d560da99929f9572b4c8fc76ad64de3e'    # of the archive, and of torchvision's files
 
 @pytest.mark.skipif(not (REAL/'cifar100_train.tar').is_file(), reason='no CIFAR-100 here')
-def test_fingerprint_of_the_archive(cache):
+def test_fingerprint_of_the_archive(decoded):
     assert cifar100(REAL/'cifar100_train.tar', 32).fingerprint == FINGERPRINT
 
 def correlation(a, b):
@@ -32,7 +29,7 @@ def correlation(a, b):
     return np.corrcoef(a.ravel().astype(float), b.ravel().astype(float))[0, 1]
 
 @pytest.mark.skipif(not (REAL/'cifar100_train.tar').is_file(), reason='no CIFAR-100 here')
-def test_the_stored_copies_are_those_of_the_archive():
+def test_the_stored_copies_are_those_of_the_archive(decoded):
     data = cifar100(REAL/'cifar100_train.tar', 32)
     assert COPIES_FILE.read_text('utf-8').splitlines()[:2] == [f'# {data.fingerprint}', 'first,second,correlation,flipped']
     pairs = known_copies(data)
@@ -59,7 +56,7 @@ def test_no_test_image_is_a_copy_of_a_training_image(swap):
     assert dropped == {i for i in whole['test'] if partners.get(i, set()) & train}
 
 @pytest.mark.skipif(not (REAL/'bird_dog_reptile').is_dir(), reason="no images of the course here")
-def test_the_published_records_are_of_these_images(cache):
+def test_the_published_records_are_of_these_images(decoded):
     data = bird_dog_reptile(REAL/'bird_dog_reptile', 32)
     records = [read_record(p) for p in RESULTS.glob('bird_dog_reptile-*.json')]
     assert records and {r.data['fingerprint'] for r in records} == {data.fingerprint}

@@ -309,7 +309,7 @@ def test_published_scores():
         assert found.config == record.config and np.array_equal(found.parts['test']['prediction'], record.images['prediction'])
 
 @needs_data
-def test_the_course_and_cifar100():
+def test_the_course_and_cifar100(decoded):
     from resvit_nb.sources import load_data
     course, twin = load_data('bird_dog_reptile', 32, f'{DATA}/bird_dog_reptile'), load_data('cifar100', 32, f'{DATA}/cifar100_train.tar')
     assert [np.bincount(course.parent[h]).tolist() for h in held_out(course, 0, 20)] == [[6]*3]*2

@@ -95,21 +95,21 @@ def test_the_command_says_it_in_one_line(results, begun):
     assert left.value.code.startswith('resvit_train: error: record ') and 'began with other weights' in left.value.code and '\n' not in left.value.code
 
 # ---- the code
-def commit_in(folder):
-    "`source_commit`, as a copy of the package in `folder` says it"
-    code = 'from resvit_nb.records import source_commit; import json; print(json.dumps(source_commit()))'
-    env = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'} | dict(PYTHONPATH=str(folder))
-    return json.loads(subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=folder, env=env, capture_output=True, encoding='utf-8', check=True).stdout)
+COMMITS = """import json, subprocess
+from pathlib import Path
+from resvit_nb.records import source_commit
+outside = source_commit()
+for command in (['init', '-q'], ['add', '.'], ['commit', '-qm', 'one']): subprocess.run(['git', '-c', 'user.name=a', '-c', 'user.email=a@b', *command], check=True)
+clean = source_commit()
+Path('resvit_nb/__init__.py').write_text('changed = True', 'utf-8')
+print(json.dumps([outside, clean, source_commit()]))"""
 
 def test_a_record_names_the_commit_of_its_code(tmp_path):
     shutil.copytree(ROOT/'resvit_nb', tmp_path/'resvit_nb', ignore=shutil.ignore_patterns('__pycache__'))
-    assert commit_in(tmp_path) == {}
-    git = ['git', '-C', tmp_path, '-c', 'user.name=a', '-c', 'user.email=a@b']
-    for command in (['init', '-q'], ['add', '.'], ['commit', '-qm', 'one']): subprocess.run(git+command, check=True)
-    clean = commit_in(tmp_path)
-    assert len(clean['commit']) == 40 and clean['clean']
-    (tmp_path/'resvit_nb/__init__.py').write_text('changed = True', 'utf-8')
-    assert commit_in(tmp_path) == dict(clean, clean=False)
+    env = os.environ | dict(PYTHONPATH=str(tmp_path))
+    said = subprocess.run([sys.executable, '-W', 'ignore', '-c', COMMITS], cwd=tmp_path, env=env, capture_output=True, encoding='utf-8', check=True).stdout
+    outside, clean, changed = json.loads(said)
+    assert outside == {} and len(clean['commit']) == 40 and clean['clean'] and changed == dict(clean, clean=False)
 
 # ---- imports go down only
 def test_no_module_of_this_floor_imports_one_above_it():

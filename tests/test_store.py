@@ -10,7 +10,7 @@ from pathlib import Path
 import filelock, numpy as np, psutil, pytest, torch
 from fastai.learner import Learner
 from PIL import Image
-from resvit_nb import checkpoints, core, records, runs, site, workers
+from resvit_nb import audit, checkpoints, core, records, runs, site, workers
 from resvit_nb.core import InputError
 from resvit_nb.models import save_weights
 from resvit_nb.scores import summarise
@@ -120,6 +120,22 @@ def training(folder):
     os.environ['RESVIT_CACHE'] = str(folder/'cache')
     def long(): workers.run_all([replace(CONFIG, epochs=10000, seed=s) for s in (0, 1)], folder/'results', plant(folder/'tree'), n_jobs=2)
     core.console_script(long).command([])
+
+def unread(results):
+    "A long list and two short answers, to a reader that closes after one line; the exit status of each as a shell says it"
+    records.list_records = audit.list_records = lambda r: 'line\n'*10**5
+    def piped(reader, options):
+        os.dup2(reader.stdin.fileno(), 1)
+        try: resvit_runs.command(['--results', str(results), *options.split()])
+        except SystemExit as e: print(e.code, file=sys.stderr) if isinstance(e.code, str) else None; sys.stdout.flush(); os._exit(e.code if isinstance(e.code, int) else 1)
+    status = {}
+    for options in ('', '--verify', '--show x'):
+        reader = subprocess.Popen(['head', '-n', '1'], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        pid = forked(piped, reader, options)
+        reader.stdin.close(); reader.wait()
+        code = ended(pid)
+        status[options] = code if code >= 0 else 128-code
+    print(status)
 
 def pages(folder):
     "Pages of experiments, made from stored records"
@@ -389,12 +405,9 @@ def test_lists_fit_a_terminal(store, capsys):
 
 def test_nobody_reads_on(store):
     for seed in range(2): store[2](replace(CONFIG, seed=seed, epochs=1))
-    env = os.environ | dict(PYTHONPATH=str(ROOT), PYTHONWARNINGS='ignore')
-    code = 'from resvit_nb import audit, records; records.list_records = audit.list_records = lambda r: "line\\n"*10**5; audit.resvit_runs.command()'
-    for options in ('', '--verify', '--show x'):
-        shell = f"{sys.executable} -c '{code}' --results {store[1]} {options} | head -n 1 >/dev/null; echo ${{PIPESTATUS[0]}}"
-        done = subprocess.run(['bash', '-c', shell], env=env, capture_output=True, encoding='utf-8')
-        assert done.stdout == {'': '141\n', '--verify': '0\n', '--show x': '1\n'}[options] and 'roken' not in done.stderr and 'Traceback' not in done.stderr, done
+    child = script(store[1], 'unread')
+    printed = child.communicate()[0]
+    assert printed.splitlines()[-1] == "{'': 141, '--verify': 0, '--show x': 1}" and 'roken' not in printed and 'Traceback' not in printed, printed
 
 
 # ---- trained again
