@@ -155,7 +155,7 @@ def read_record(path:str|Path) -> Record:
 
 # %% ../nbs/41_records.ipynb #2951e920
 NAMED_AS_RECORD = re.compile(r'\w+-\w+-\w+-[0-9a-f]{10}')
-OUR_OTHERS = ('benchmark.json','forensics.json')    # other files that this package writes into a folder of records
+OUR_OTHERS = ('audit.json','benchmark.json','forensics.json')    # what else we write into a folder of records
 
 def is_record(path:Path) -> bool:
     "Whether a JSON file is meant as a record, good or damaged, judged by its name or its content"

@@ -294,6 +294,7 @@ def check_pages(chosen:dict):
     "`InputError`, before any training, for a page that cannot run"
     for name,path in chosen.items(): find_parameters(read_page(path), path.name)
 
+# %% ../nbs/60_site.ipynb #dfdba679
 def check_project(root:Path):
     "`InputError`, before any training, for a file of the project that no site can be made from"
     def settings(text):

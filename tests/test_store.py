@@ -493,6 +493,8 @@ def test_resvit_runs_trains_again(store, capsys, tmp_path):
         assert command('--results', results, '--rerun', 2, '--seed', 3, '--out', tmp_path/'new/audit.json', *images) is None
         facts = json.loads((tmp_path/'new/audit.json').read_text('utf-8'))
         drawn.append([c['run_id'] for c in facts['comparisons']])
+        words = audit.audit_words(*audit.read_audit(tmp_path/'new'))
+        assert 'drawn at random from 4 (seed 3)' in words and (f'`{made[2].run_id}` differs' in words) == (made[2].run_id in drawn[-1])
         assert facts['seed'] == 3 and all(c['same'] == (c['run_id'] != made[2].run_id) for c in facts['comparisons'])
     assert drawn[0] == drawn[1] and len(set(drawn[0])) == 2
     capsys.readouterr()
@@ -502,6 +504,12 @@ def test_resvit_runs_trains_again(store, capsys, tmp_path):
     assert f'{made[2].run_id}: differs' in printed and 'array loss: 1 entries differ' in printed and printed.count(': the same bits') == 3
     said = [l for l in printed.splitlines() if ' epoch ' not in l]
     assert max(map(len, said)) <= 80 and not list(results.glob('.*')) and len(list(results.iterdir())) == 8
+
+@pytest.mark.parametrize('text', ['', '[]', '{"comparisons": []}', '{"comparisons": [{"run_id": "a"}], "of": 3, "seed": 0}', '{"of": 3, "seed": 0, "comparisons": {"a": 1}}'])
+def test_an_audit_that_cannot_be_read(text, tmp_path):
+    (tmp_path/'audit.json').write_text(text, 'utf-8')
+    with pytest.raises(InputError, match=r'^audit .*audit.json: cannot be read \(\w+\): expected what `resvit_runs --rerun N --out` writes$'): audit.read_audit(tmp_path)
+    assert not records.passed_over(tmp_path)    # it is ours
 
 def test_an_audit_that_cannot_be_made(store, tmp_path, capsys):
     tree, results, go = store
