@@ -191,7 +191,7 @@ def audit_words(comparisons:list, of:int, seed:int) -> str:
             'and every epoch.']
     said += [f'`{c.run_id}` differs: {c.predictions} of {c.images:,} predictions, accuracy {c.accuracy[0]:.4f} before '
              f'and {c.accuracy[1]:.4f} after.' for c in comparisons if not c.same]
-    if changed: said.append(f"Not the same in all of them was the {', '.join(changed)}.")
+    if changed: said.append(f"What differed between both trainings of a run: {', '.join(changed)}.")
     return ' '.join(said)
 
 # %% ../nbs/44_audit.ipynb #7871d42d
