@@ -127,7 +127,9 @@ def unread(results):
     def piped(reader, options):
         os.dup2(reader.stdin.fileno(), 1)
         try: resvit_runs.command(['--results', str(results), *options.split()])
-        except SystemExit as e: print(e.code, file=sys.stderr) if isinstance(e.code, str) else None; sys.stdout.flush(); os._exit(e.code if isinstance(e.code, int) else 1)
+        except SystemExit as e:
+            if isinstance(e.code, str): print(e.code, file=sys.stderr)
+            sys.stdout.flush(); os._exit(e.code if isinstance(e.code, int) else 1)
     status = {}
     for options in ('', '--verify', '--show x'):
         reader = subprocess.Popen(['head', '-n', '1'], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
