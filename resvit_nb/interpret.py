@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 from torch import nn, Tensor
 from .core import InputError
-from .sources import decode_picture
+from .pictures import decode_picture
 from .resnet import _check
 
 # %% ../nbs/23_interpret.ipynb #24450d73

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np, torch
 from PIL import Image
 from .core import InputError, check_one_of
-from .sources import decode_picture
+from .pictures import decode_picture
 from .batches import BatchLoader, Subset
 
 # %% ../nbs/30_learner.ipynb #b58396e2

@@ -19,8 +19,8 @@ from torch import nn, Tensor
 from tqdm import tqdm
 from .core import InputError, check_one_of, console_script, write_atomically
 from .images import TARGETS
-from .sources import (
-    SUFFIXES, check_course, decode_image, decode_images, inside, list_tree, read_integer, read_table)
+from .pictures import SUFFIXES, decode_image, decode_images
+from .sources import check_course, inside, list_tree, read_integer, read_table
 from .batches import BicubicResize, IntToFloatTensor, Normalize, TensorImage, default_device
 from .models import ModelInfo, load_model
 from .learner import BAR, autocast_forward, choose_precision, keep_memory

@@ -4,10 +4,11 @@ from contextlib import contextmanager
 from pathlib import Path
 import nbformat, numpy as np, pytest, torch
 from PIL import Image
-from resvit_nb import sources as data_module
+from resvit_nb import pictures
 from resvit_nb.core import InputError, console_script, write_atomically
 from resvit_nb.images import hierarchical_images
-from resvit_nb.sources import MAX_PIXELS, bird_dog_reptile, decode_image, image_tree, resvit_data
+from resvit_nb.pictures import MAX_PIXELS, decode_image
+from resvit_nb.sources import bird_dog_reptile, image_tree, resvit_data
 from resvit_nb.models import read_weights
 from resvit_nb.scores import summarise
 from resvit_nb.config import RunConfig
@@ -402,7 +403,7 @@ def test_full_disk_while_the_cache_is_written(tmp_path, capfd):
 def test_full_disk_for_the_labels(tmp_path, capfd, monkeypatch):
     folder = write_course(tmp_path/'course')
     def full(*args): raise OSError(28, 'No space left on device')
-    monkeypatch.setattr(data_module, 'save_cached', full)
+    monkeypatch.setattr(pictures, 'save_cached', full)
     refused(capfd, 'bird_dog_reptile', folder, 'cannot be written (No space left on device)', tmp_path/'cache')
 
 def test_sheet(tmp_path, capfd):

@@ -10,7 +10,8 @@ from test_bad_input import CLASSES, picture, small_record, write_course
 from resvit_nb import runs
 from resvit_nb.core import InputError
 from resvit_nb.images import HierarchicalImages
-from resvit_nb.sources import bird_dog_reptile, decode_image, image_tree, read_classes, read_table
+from resvit_nb.pictures import decode_image
+from resvit_nb.sources import bird_dog_reptile, image_tree, read_classes, read_table
 from resvit_nb.config import RunConfig, canonical, run_id
 from resvit_nb.records import read_record, write_record
 from resvit_nb.runs import resvit_train

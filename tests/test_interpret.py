@@ -9,7 +9,7 @@ from resvit_nb.resnet import resnet50
 from resvit_nb.vit import ViT
 from resvit_nb.models import ModelInfo, create_model, load_model, save_model
 from resvit_nb.predict import batch_of
-from resvit_nb.sources import decode_image
+from resvit_nb.pictures import decode_image
 from resvit_nb.interpret import (
     as_batch, attention_maps, class_token_map, default_stage, first_filters, grad_cam, attention_rollout, map_similarity, plot_attention, plot_filters, plot_positions,
     plot_rows, position_similarity, rollout_heat)

@@ -5,10 +5,11 @@ from unittest.mock import patch
 import numpy as np, psutil, pytest
 from PIL import Image, features
 from torchvision.datasets import CIFAR100
-from resvit_nb import runs, site, sources
+from resvit_nb import pictures, runs, site, sources
 from resvit_nb.core import InputError
 from resvit_nb.images import find_split, same_pictures
-from resvit_nb.sources import bird_dog_reptile, cifar100, decode_image, describe_split, draw_sheet, fractals, image_tree, list_archive, load_data, resvit_data
+from resvit_nb.pictures import decode_image
+from resvit_nb.sources import bird_dog_reptile, cifar100, describe_split, draw_sheet, fractals, image_tree, list_archive, load_data, resvit_data
 from resvit_nb.models import imagenet_file
 from resvit_nb.protocol import make_plan
 from resvit_nb.records import read_record
@@ -293,7 +294,7 @@ def test_an_archive_written_again_with_its_size_and_time(place, tmp_path):
 
 @pytest.mark.parametrize('wait', [False, True])
 def test_files_copied_over_with_their_times(wait, place, tmp_path, monkeypatch):
-    if wait: monkeypatch.setattr(sources, 'SETTLED', 0)    # as if all files were old
+    if wait: monkeypatch.setattr(pictures, 'SETTLED', 0)    # as if all files were old
     folder, seen = tmp_path/'x', []
     for value in (10, 200, 10):
         for name, content in bitmaps(value).items():
@@ -319,17 +320,17 @@ def test_a_damaged_index_costs_time_only(damage, plain, place):
 
 def test_settled_files_are_not_read_again(plain, place, monkeypatch):
     files = [place/'plain/pets'/f for f in plain.files]
-    monkeypatch.setattr(sources, 'SETTLED', -10**18)
-    known = sources.content_hashes(files, {})
+    monkeypatch.setattr(pictures, 'SETTLED', -10**18)
+    known = pictures.content_hashes(files, {})
     monkeypatch.setattr('builtins.open', None)
-    assert sources.content_hashes(files, known) == known
+    assert pictures.content_hashes(files, known) == known
 
 # ---- many pictures: decoded in processes
 @pytest.fixture
 def in_processes(monkeypatch):
     if sys.platform != 'linux': pytest.skip('no processes can be split off here')
-    monkeypatch.setattr(sources, 'MANY', 0)
-    monkeypatch.setattr(sources, 'ThreadPoolExecutor', None)
+    monkeypatch.setattr(pictures, 'MANY', 0)
+    monkeypatch.setattr(pictures, 'ThreadPoolExecutor', None)
 
 def test_processes_decode_what_threads_do(plain, tmp_path, monkeypatch, in_processes):
     monkeypatch.setenv('RESVIT_CACHE', str(tmp_path/'cache'))
@@ -340,19 +341,19 @@ def test_processes_name_the_first_bad_image(tmp_path, in_processes):
     good, cut = PETS['bird/wren/0.png'], PETS['bird/wren/0.png'][:40]
     files = [functools.partial(io.BytesIO, cut if i in (70, 30, 55) else good) for i in range(80)]
     with pytest.raises(InputError, match='^picture 30: not a readable image'):
-        sources.decode_images(files, np.empty((80, 3, 8, 8), np.uint8), [f'picture {i}' for i in range(80)])
+        pictures.decode_images(files, np.empty((80, 3, 8, 8), np.uint8), [f'picture {i}' for i in range(80)])
     assert psutil.wait_procs([p for p in psutil.Process().children() if p not in before], 10)[1] == []
 
 STUCK = """
 import os, time, numpy as np
-from resvit_nb import sources
+from resvit_nb import pictures
 from resvit_nb.core import console_script
 def slow():
     os.write(1, b'%d\\n' % os.getpid())
     time.sleep(60)
-sources.MANY = 0
+pictures.MANY = 0
 @console_script
-def wait(): sources.decode_images([slow]*64, np.empty((64, 3, 8, 8), np.uint8), ['']*64)
+def wait(): pictures.decode_images([slow]*64, np.empty((64, 3, 8, 8), np.uint8), ['']*64)
 wait.command([])
 """
 @pytest.fixture
