@@ -155,14 +155,14 @@ def hierarchy_scores(
 
 # %% ../nbs/33_hierarchy.ipynb #bdeaf158
 def check_seeds(records:list):
-    "`InputError` unless there are records and they differ in their seed, and in nothing else"
+    "`InputError` unless there are records and they differ in their seed and that of their split, and in nothing else"
     if not records: raise InputError('pairs: none given, expected at least one pair of runs')
-    one,seeds = records[0],[r.config.seed for r in records]
+    one,seeds,unlike = records[0],[r.config.seed for r in records],dict(seed=0, split_seed=0)
     if len(set(seeds))<len(seeds):
         raise InputError(f"{one.run_id}: seeds {', '.join(map(str, seeds))}, expected each seed once")
     for r in records[1:]:
-        if {**vars(r.config), 'seed':0}!={**vars(one.config), 'seed':0}:
-            raise InputError(f'{r.run_id} and {one.run_id}: expected runs that differ in their seed only')
+        if vars(r.config) | unlike!=vars(one.config) | unlike:
+            raise InputError(f'{r.run_id} and {one.run_id}: expected runs that differ in their seeds only')
 
 def hierarchy_table(
     pairs:list,      # (fine, coarse) records, a pair per seed

@@ -80,7 +80,7 @@ labels = np.array([0,1,0,0,1,1,1,1,1,1,2,2])
     (lambda: hierarchy_images(config(fine, seed=1, drop=.5), coarse), 'differ in drop, seed, expected'),
     (lambda: hierarchy_table([]), 'pairs: none given'),
     (lambda: hierarchy_table([(fine, coarse)]*2), 'seeds 0, 0, expected each seed once'),
-    (lambda: hierarchy_table([(fine, coarse), tuple(config(r, seed=1, drop=.5) for r in (fine, coarse))]), 'differ in their seed only'),
+    (lambda: hierarchy_table([(fine, coarse), tuple(config(r, seed=1, drop=.5) for r in (fine, coarse))]), 'differ in their seeds only'),
     (lambda: class_names(coarse, ['bird', 'dog']), 'names: 2 given, expected 3'),
     (lambda: worst_confusions(fine, [0, 0]), 'parent: 2 entries, expected 6'),
     (lambda: class_order(coarse, [0, 0, 1]), 'order: expected each of the 3 classes'),
@@ -89,6 +89,10 @@ labels = np.array([0,1,0,0,1,1,1,1,1,1,2,2])
 def test_what_is_no_pair_is_refused(call, message):
     with pytest.raises(ValueError) as e: call()
     assert message in str(e.value)
+
+def test_every_seed_may_have_its_own_split():
+    pairs = [tuple(config(r, seed=n, split_seed=n) for r in (fine, coarse)) for n in (3, 4)]
+    assert hierarchy_table(pairs).seeds.tolist() == [2]*len(hierarchy_table(pairs))
 
 def test_the_table_of_bins_gives_the_calibration_error():
     rng = np.random.default_rng(0)
