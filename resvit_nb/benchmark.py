@@ -9,8 +9,9 @@ __all__ = ['WARMUP', 'SYSTEMS', 'VARIANTS', 'KINDS', 'COMMANDS', 'SMOKE', 'PARTS
            'speeds', 'ratio', 'compare_augmentation', 'compare_variants', 'compare_threads', 'compare_upsampling',
            'profile_step', 'in_process', 'loading_costs', 'run_python', 'command_costs', 'load_and_pass', 'scale',
            'untrained', 'forward_alone', 'compare_prediction', 'cases', 'predicted', 'enlarged', 'growth', 'machine',
-           'keep_part', 'resvit_benchmark', 'speed', 'case_of', 'show_row', 'show_augmentation', 'show_variants',
-           'show_threads', 'show_profile', 'show_seconds', 'show_scale', 'show_predict', 'show_upsampling', 'table_of']
+           'keep_part', 'resvit_benchmark', 'speed', 'case_of', 'case_words', 'show_row', 'show_augmentation',
+           'show_variants', 'show_threads', 'show_profile', 'show_seconds', 'show_scale', 'show_predict',
+           'show_upsampling', 'table_of']
 
 # %% ../nbs/62_benchmark.ipynb #2b5c5cf9
 import itertools, json, os, platform, re, resource, subprocess, sys, tempfile, time
@@ -514,6 +515,8 @@ def resvit_benchmark(
 def speed(d:dict) -> str: return f"{d['images_per_s']:.0f} ({d['spread'][0]:.0f} to {d['spread'][1]:.0f})"
 
 def case_of(d:dict) -> dict: return {'model': d['model'], 'px': d['image_size'], 'batch': d['batch_size']}
+
+def case_words(d:dict) -> str: return f"{d['model']}, {d['image_size']} px, batch {d['batch_size']}"
 
 # %% ../nbs/62_benchmark.ipynb #b575c0d7
 def show_row(d):

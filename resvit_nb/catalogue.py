@@ -8,7 +8,7 @@ __all__ = ['LINES', 'SHOWN', 'FOLDERS', 'COLUMNS', 'FIND', 'SORT', 'curve', 'tra
 
 # %% ../nbs/57_catalogue.ipynb #2fc2e1cc
 import shlex
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 import numpy as np
 from fastcore.xml import (
     A, Button, Code, Div, Dl, Dd, Dt, FT, Input, Label, NotStr, Output, P, Pre, Script, Table, Tbody, Td, Th, Thead, Tr,
@@ -17,6 +17,7 @@ from .sources import usual_split
 from .config import RunConfig, run_id
 from .protocol import CAMPAIGN, EXPERIMENTS, make_plan
 from .records import Record
+from .verdicts import setting_of
 from .report import listed, network_words, start
 
 # %% ../nbs/57_catalogue.ipynb #6c741591
@@ -114,7 +115,7 @@ def unfolded(record:Record, before:dict, records:str, repository:str) -> FT:
 
 def one_run(record:Record, of:str, setting:str, before:dict, records:str, repository:str) -> FT:
     "A run as a body of the table: its line, and the folded rest"
-    alike = run_id(replace(record.config, seed=0, split_seed=0))[-10:]
+    alike = run_id(setting_of(record.config))[-10:]
     return Tbody(Tr(*cells(record, of, setting)), Tr(unfolded(record, before, records, repository), cls='rv-more'),
                  id=record.run_id, data_alike=f'{of} {alike}')
 

@@ -10,6 +10,7 @@ __all__ = ['HIERARCHY_SCORES', 'TEST_SCORES', 'check_pair', 'find_parent', 'chec
            'calibration_table', 'draw_reliability', 'plot_calibration']
 
 # %% ../nbs/33_hierarchy.ipynb #da90ad31
+from dataclasses import replace
 import numpy as np, pandas as pd
 import matplotlib.pyplot as plt
 from matplotlib.colors import Normalize, PowerNorm
@@ -157,11 +158,12 @@ def hierarchy_scores(
 def check_seeds(records:list):
     "`InputError` unless there are records and they differ in their seed and that of their split, and in nothing else"
     if not records: raise InputError('pairs: none given, expected at least one pair of runs')
-    one,seeds,unlike = records[0],[r.config.seed for r in records],dict(seed=0, split_seed=0)
+    def setting(record): return replace(record.config, seed=0, split_seed=0)
+    one,seeds = records[0],[r.config.seed for r in records]
     if len(set(seeds))<len(seeds):
         raise InputError(f"{one.run_id}: seeds {', '.join(map(str, seeds))}, expected each seed once")
     for r in records[1:]:
-        if vars(r.config) | unlike!=vars(one.config) | unlike:
+        if setting(r)!=setting(one):
             raise InputError(f'{r.run_id} and {one.run_id}: expected runs that differ in their seeds only')
 
 def hierarchy_table(

@@ -302,7 +302,7 @@ def check_project(root:Path):
         return [parser['DEFAULT'][name] for name in ('lib_name','git_url','doc_host','doc_baseurl','doc_path')]
     def navigation(text): return yaml.safe_load(text)['website']['sidebar']['contents']
     readers = {root/'settings.ini': settings, root/'_quarto.yml': navigation}
-    for path,read in {**readers, **dict.fromkeys((root/'nbs').glob('*.ipynb'), json.loads)}.items():
+    for path,read in (readers | dict.fromkeys((root/'nbs').glob('*.ipynb'), json.loads)).items():
         try: read(path.read_text('utf-8'))
         except (OSError,ValueError,KeyError,TypeError,ConfigError,yaml.YAMLError) as e:
             raise InputError(f'{path}: cannot be read ({type(e).__name__}): expected it as it was committed, '

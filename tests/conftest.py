@@ -7,10 +7,13 @@ from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 
+def surroundings(**env):
+    "What a user's shell has, and these"
+    return {k: v for k, v in os.environ.items() if k != 'IN_TEST'} | env
+
 def run(command, *options, cwd=ROOT, **env):
     "One of the console scripts as a process"
-    env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'} | env
-    return subprocess.run([Path(sys.executable).with_name(command), *map(str, options)], cwd=cwd, env=env, capture_output=True, encoding='utf-8')
+    return subprocess.run([Path(sys.executable).with_name(command), *map(str, options)], cwd=cwd, env=surroundings(**env), capture_output=True, encoding='utf-8')
 
 def begin(command, options, cwd, env, outputs):
     "What a forked process does: become the console script, with output to two files"
@@ -23,8 +26,8 @@ def run_forked(command, *options, outputs, cwd=ROOT, **env):
     "`run` without the seconds of importing: forked from a process that has done it, with output to two files in the folder `outputs`"
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(['resvit_nb.site'])
-    env, files = {k: v for k, v in os.environ.items() if k != 'IN_TEST'} | env, [outputs/'stdout', outputs/'stderr']
-    process = context.Process(target=begin, args=(command, [*map(str, options)], cwd, env, files))
+    files = [outputs/'stdout', outputs/'stderr']
+    process = context.Process(target=begin, args=(command, [*map(str, options)], cwd, surroundings(**env), files))
     process.start(); process.join()
     return subprocess.CompletedProcess(command, process.exitcode, *(f.read_text('utf-8') for f in files))
 

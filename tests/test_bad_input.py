@@ -4,6 +4,7 @@ from contextlib import contextmanager
 from pathlib import Path
 import nbformat, numpy as np, pytest, torch
 from PIL import Image
+from conftest import ROOT
 from resvit_nb import pictures
 from resvit_nb.core import InputError, console_script, write_atomically
 from resvit_nb.images import hierarchical_images
@@ -510,7 +511,7 @@ def test_parameters_arrive_as_they_are(tmp_path):
 def test_folders_that_would_be_copied_into_themselves_or_lost(out, results, message, tmp_path, monkeypatch):
     def never(*args): raise AssertionError('trained')
     monkeypatch.setattr('resvit_nb.site.train_missing', never)
-    monkeypatch.chdir(Path(__file__).parent.parent)
+    monkeypatch.chdir(ROOT)
     (tmp_path/'file').write_text('mine', 'utf-8')
     said = leaves(resvit_reproduce.command, '--profile', 'smoke', '--out', tmp_path/out, '--results', tmp_path/results)
     assert message.format(tmp_path, tmp_path) in said and [p.name for p in tmp_path.iterdir() if p.name != 'cache'] == ['file']
@@ -524,10 +525,9 @@ def merged(text):
 @pytest.mark.parametrize('spoil', [merged, lambda text: text[:len(text)//3]+'\0', lambda text: '../elsewhere'], ids=['merge conflict', 'torn', 'a link that became text'])
 @pytest.mark.parametrize('name', ['settings.ini', '_quarto.yml', 'nbs/21_vit.ipynb', 'nbs/experiments/03_dropout.ipynb'])
 def test_a_project_that_no_site_can_be_made_from_costs_no_training(name, spoil, tmp_path, monkeypatch):
-    root = Path(__file__).parent.parent
-    for p in [root/'settings.ini', root/'_quarto.yml', *root.glob('nbs/*.ipynb'), *root.glob('nbs/experiments/*.ipynb')]:
-        (tmp_path/p.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(p, tmp_path/p.relative_to(root))
+    for p in [ROOT/'settings.ini', ROOT/'_quarto.yml', *ROOT.glob('nbs/*.ipynb'), *ROOT.glob('nbs/experiments/*.ipynb')]:
+        (tmp_path/p.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(p, tmp_path/p.relative_to(ROOT))
     def never(*args): raise AssertionError('trained')
     monkeypatch.setattr('resvit_nb.site.train_missing', never)
     monkeypatch.chdir(tmp_path)

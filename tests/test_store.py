@@ -10,6 +10,7 @@ from pathlib import Path
 import filelock, numpy as np, psutil, pytest, torch
 from fastai.learner import Learner
 from PIL import Image
+from conftest import surroundings
 from resvit_nb import audit, checkpoints, core, records, runs, site, workers
 from resvit_nb.core import InputError
 from resvit_nb.models import save_weights
@@ -149,8 +150,7 @@ def pages(folder):
 def hear(): signal.signal(signal.SIGINT, signal.SIG_DFL)    # a shell's background jobs do not, nor what they begin
 
 def script(folder, attack, **options):
-    env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'} | dict(OMP_NUM_THREADS='1')
-    return subprocess.Popen([sys.executable, '-W', 'ignore', __file__, str(folder), attack], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding='utf-8', preexec_fn=hear, **options)
+    return subprocess.Popen([sys.executable, '-W', 'ignore', __file__, str(folder), attack], cwd=ROOT, env=surroundings(OMP_NUM_THREADS='1'), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding='utf-8', preexec_fn=hear, **options)
 
 def test_killed_at_every_moment_it_ends_with_the_same_bits(tmp_path):
     child = script(tmp_path, 'everywhere')
