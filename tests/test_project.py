@@ -63,6 +63,7 @@ def test_notebook_form(path):
     assert [c['id'] for c in nb['cells'] if isinstance(c['source'], str)] == [], 'Quarto drops the newlines of a source that is one string'
     assert [c['id'] for c in code if len([l for l in c['source'] if not COMMENTED.match(l)]) > 25 and not WORDS.search(''.join(c['source']))] == [], 'library cells have 25 lines at most'
     assert [(c['id'], l[:60]) for c in code for l in c['source'] if len(l.rstrip('\n')) > 120 and not l.startswith('#|')] == [], 'lines have 120 characters at most'
+    assert [l for l in nb['cells'][0]['source'] if l.strip() and not l.startswith(('# ', '> ', '- '))] == [], 'a page shows no more of its first cell than title, description and settings'
     fenced = [l for c in nb['cells'] if c['cell_type'] == 'markdown' for block in re.findall(r'^```\w*\n(.*?)^```', ''.join(c['source']), re.S | re.M) for l in block.splitlines()]
     assert [l for l in fenced if len(l) > 85] == [], 'code on a page has 85 columns at most'
     assert [c['id'] for c in code for o in c['outputs'] if o['output_type'] == 'error'] == []
