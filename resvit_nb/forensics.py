@@ -256,11 +256,11 @@ def forensic_sentence(
     twos,pairs = suspects_in_twos(records, short, 'bird_dog_reptile'),len(paper_pairs())
     one,two = nearest(alone),nearest(twos)
     everything = any(reached(s)==pairs for s in alone)
-    def reach(s): return f'{reached(s)} ({reached_whole(s)} with their losses)'
-    return (f"Of {len(alone)} ordinary mistakes and circumstances, {'one prints' if everything else 'none prints'} all "
-            f"of the paper's {pairs} pairs of accuracies; nearest by itself is {one.name}, which reaches {reach(one)}, "
-            f"and of {len(twos)} combinations of two it is {two.name}, with {reach(two)}. What would suffice need not "
-            f"be what happened.")
+    def reach(s): return f'{reached(s)} of them ({reached_whole(s)} with their losses)'
+    return (f"The paper prints {pairs} pairs of accuracies, superclass and subclass. We tried {len(alone)} ordinary "
+            f"mistakes and circumstances on networks of ours: {'one gives' if everything else 'none gives'} all pairs. "
+            f"The nearest, {one.name}, gives {reach(one)}; of {len(twos)} combinations of two, {two.name} gives "
+            f"{reach(two)}. What would suffice need not be what happened.")
 
 # %% ../nbs/56_forensics.ipynb #a9c3362e
 ALIKE = ('Table 1, pre-trained', 'Table 2, without', 'Table 3, 0.5', 'Table 4, ViT')    # networks near one half

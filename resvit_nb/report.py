@@ -8,10 +8,10 @@ __all__ = ['RUNS', 'WORDS', 'MARKS', 'HOLLOW', 'FOREST', 'Body', 'replace_parts'
            'safe', 'is_reproduction', 'ours', 'marked', 'to_run', 'by_seed', 'in_units', 'Folded', 'stamp', 'measured',
            'about', 'size_words', 'claim_word', 'claim_words', 'counting', 'one_number', 'lead', 'lead_words',
            'named_claims', 'body_progress', 'circumstances', 'Sentences', 'capital', 'names_of', 'what_came_out',
-           'seed_effects', 'plot_forest', 'draw_effect', 'key', 'forest_svg', 'interval_of', 'paper_and_ours',
-           'score_words', 'short_words', 'claims_table', 'parts_table', 'spread_of', 'spread_table', 'spread_words',
-           'plot_runs', 'runs_needed', 'needed_table', 'rules_table', 'runs_table', 'cost_table', 'plot_curves',
-           'curves_or_words']
+           'seed_effects', 'plot_forest', 'axis_ends', 'draw_effect', 'key', 'forest_svg', 'interval_of',
+           'paper_and_ours', 'score_words', 'short_words', 'claims_table', 'parts_table', 'spread_of', 'spread_table',
+           'spread_words', 'plot_runs', 'runs_needed', 'needed_table', 'rules_table', 'runs_table', 'cost_table',
+           'plot_curves', 'curves_or_words']
 
 # %% ../nbs/54_report.ipynb #5ca61be2
 from dataclasses import dataclass, field, replace
@@ -265,8 +265,10 @@ def about(part) -> str:
     if isinstance(part, Comparison): return f'{part.target} {part.metric}, {part.a} against {part.b}'
     return part.words
 
-def size_words(v:PartVerdict) -> str:
-    "How our effect compares with the paper's, where that can be told"
+def size_words(part, v:PartVerdict) -> str:
+    "How our effect compares with the paper's, where that can be told, or with the margin of sameness"
+    if v.word=='inconclusive' and getattr(part, 'expected', '')=='same' and v.effect[1]*v.effect[2]>0:
+        return ', a difference, but perhaps one within the margin of “the same”'
     if v.magnitude in ('','cannot be told'): return ''
     if v.odds[1]*v.odds[2]>0 and v.odds[0]*v.paper<0: return ', the other way round than in the paper'
     return ', as large as in the paper' if v.magnitude=='as large' else f', {v.magnitude} than in the paper'
@@ -300,8 +302,8 @@ def one_number(claim, bodies:list) -> str:
         def rank(p): return b.judged[p].word!=word, not about(p).startswith('subclass accuracy')
         first = min((p for p in claim.parts if b.judged.get(p)), key=rank, default=None)
         if not first: continue
-        v = b.judged[first]
-        return f'{about(first)}: {measured(first, v)}{size_words(v)}' + (f' ({b.name})' if b is not bodies[0] else '')
+        v,whose = b.judged[first],f' ({b.name})' if b is not bodies[0] else ''
+        return f'{about(first)}: {measured(first, v)}{size_words(first, v)}{whose}'
     return ''
 
 # %% ../nbs/54_report.ipynb #663f71d5
@@ -394,37 +396,45 @@ def plot_forest(
     bodies = [b for b in bodies if any(b.judged.get(p) for _,p in parts)]
     shown = {part: [b for b in bodies if b.judged.get(part)] or bodies[:1] for _,part in parts}
     deep = sum(.6+max(2, len(bs)) for bs in shown.values())
-    y,left,right = 0,-limit-6.4,limit+4    # room for what each row is about, and for the verdicts
+    y,(left,low,high,right) = 0,axis_ends(shown, limit)
     fig,ax = plt.subplots(figsize=(5.2, 1.2+.165*deep))
     ax.axvspan(-.1, .1, color='.93', lw=0)
     ax.axvline(0, color='.6', lw=.8)
     for claim,part in parts:
         lines = max(2, len(shown[part]))
         ax.text(left, y-(lines-1)/2, f'{claim.number} {about(part)}'.replace(', ', '\n   ', 1), va='center', fontsize=8)
-        for k,body in enumerate(shown[part]): draw_effect(ax, y-k, part, body, limit)
+        for k,body in enumerate(shown[part]): draw_effect(ax, y-k, part, body, low, high)
         paper = next((v.paper for b in bodies if (v := b.judged.get(part)) and np.isfinite(v.paper)), math.nan)
-        ax.plot(np.clip(paper, -limit, limit), y-(len(shown[part])-1)/2, 's', **HOLLOW)    # nan draws nothing
+        ax.plot(np.clip(paper, low, high), y-(len(shown[part])-1)/2, 's', **HOLLOW)    # nan draws nothing
         y -= lines+.6
     ax.set(xlabel='log-odds ratio of accuracies, log ratio of losses\n(left of 0, the first setting is lower)',
-           xlim=(left, right), ylim=(y+.3, 1), xticks=range(-3, 4), yticks=[])
+           xlim=(left,right), ylim=(y+.3, 1), xticks=range(math.ceil(low), math.floor(high)+1), yticks=[])
     ax.xaxis.set_label_coords(left/(left-right), -2.2/deep)    # below 0
     ax.spines[['left','bottom']].set_visible(False)
     return key(fig, bodies)
 
+# %% ../nbs/54_report.ipynb #e9fd4542
+def axis_ends(shown:dict, limit:float) -> tuple:
+    "Left edge, beginning and end of the axis, right edge: as far as effects go, and room for words on both sides"
+    verdicts = [(part,b,b.judged[part]) for part,bodies in shown.items() for b in bodies if b.judged.get(part)]
+    effects = [x for part,b,v in verdicts for x in (*v.odds, v.paper, *seed_effects(part, b)) if np.isfinite(x)]
+    low,high = max(-limit, min([-1, *effects])-.1),min(limit, max([1, *effects])+.1)
+    return low-(high-low), low, high, high+.62*(high-low)
+
 # %% ../nbs/54_report.ipynb #7c2da266
-def draw_effect(ax, y:float, part, body:Body, limit:float):
-    "One line of the forest plot: interval, estimate, seeds and verdict"
+def draw_effect(ax, y:float, part, body:Body, first:float, last:float):
+    "One line of the forest plot, whose axis goes from `first` to `last`: interval, estimate, seeds and verdict"
     v = body.judged.get(part)
     word = v.word if v else 'not run'
     colour,mark = WORD_COLOURS[word],MARKS.get(body.name, '^')
     if v:
-        value,low,high = np.clip(v.odds, -limit, limit)
+        value,low,high = np.clip(v.odds, first, last)
         if np.isfinite(low): ax.plot([low,high], [y,y], color=colour, lw=2.2, solid_capstyle='butt')
-        ax.plot(np.clip(seed_effects(part, body), -limit, limit), [y-.35]*len(seed_effects(part, body)), '.', ms=3.5,
-                color=colour, alpha=.6)
+        seeds = np.clip(seed_effects(part, body), first, last)
+        ax.plot(seeds, [y-.35]*len(seeds), '.', ms=3.5, color=colour, alpha=.6)
         ax.plot(value, y, mark, ms=5.5, color=colour, zorder=5)
-    ax.text(limit+.15, y, word + (f', {v.magnitude}' if v and v.magnitude not in ('','cannot be told') else ''),
-            color=colour, va='center', fontsize=8.5)
+    if v and v.magnitude not in ('','cannot be told'): word = f'{word}, {v.magnitude}'
+    ax.text(last+.02*(last-first), y, word, color=colour, va='center', fontsize=8.5)
 
 def key(fig, bodies):
     "What the marks of the forest plot mean, under it"

@@ -144,10 +144,11 @@ def test_the_sentence_says_what_the_table_says(everything):
     records, short, alone, twos = everything
     said = fx.forensic_sentence(records, short)
     first = fx.nearest_first([s for s in alone if s.kind != 'none'])[0]
-    assert f'nearest by itself is {first.name}, which reaches {fx.reached(first)} ({fx.reached_whole(first)} with their losses)' in said
+    reached = f'{fx.reached(first)} of them ({fx.reached_whole(first)} with their losses)'
+    assert f'The nearest, {first.name}, gives {reached}' in said
     table = fx.suspects_table(fx.nearest_first(alone), '').frame
-    assert table.suspect[0] == first.name and len(table) == len(alone) and str(len(alone)-1) in said
-    assert 'none prints all' in said or any(fx.reached(s) == 10 for s in alone)
+    assert table.suspect[0] == first.name and len(table) == len(alone) and f'{len(alone)-1} ordinary mistakes' in said
+    assert 'none gives all' in said or any(fx.reached(s) == 10 for s in alone)
 
 def test_what_remains_accuses_nobody_and_names_the_observation(everything):
     said = repr(fx.what_remains(*everything[:2]))
