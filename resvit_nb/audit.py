@@ -274,7 +274,7 @@ def resvit_runs(
     out:str=None,                    # With --rerun: write the comparisons to this JSON file, too
     prune:bool=False,                # Remove from the cache what finished runs and dead processes left; never a record
 ):
-    "List records, show one, check them all, train some again, or clear up behind them"
+    "List records, show one, check them all, train some again, or clear up behind them. Example: resvit_runs --verify"
     check_one_of('data', data, SOURCES)
     if show: return say_record(find_record(show, results))
     if model: return say_model(model, results, data_dir)

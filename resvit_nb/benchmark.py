@@ -503,7 +503,7 @@ def resvit_benchmark(
     smoke:bool=False,    # Networks and images so small that the numbers mean nothing
     out:str='results/benchmark.json',    # File; parts that are not measured now stay as they are
 ):
-    "Measure how fast this machine trains, and what else costs time: about an hour on two cores that do nothing else"
+    "Measure how fast this machine trains, and what else takes time: an hour. Example: resvit_benchmark --parts predict"
     path, wanted = Path(out), parts.split(',') if parts else list(PARTS)
     for p in wanted: check_one_of('parts', p, PARTS)
     if repeats<1: raise InputError(f'repeats {repeats}: expected at least 1')

@@ -54,7 +54,7 @@ def find_command(name:str):
 def help_text(name:str) -> str:
     "What a command prints for `--help` on 80 columns, from its parameters"
     os.environ['COLUMNS'] = '80'
-    return import_module('fastcore.script').anno_parser(find_command(name), prog=name).format_help()
+    return import_module('resvit_nb.core').parser_of(find_command(name)).format_help()
 
 def write_help():
     "Write the help of all commands into the package"

@@ -574,7 +574,7 @@ def resvit_novel(
     n_jobs:int=None,          # Trainings at a time [one a core]
     results:str=None,         # Folder of records [results for paper, else out/PROFILE/results]
 ):
-    "Train networks without some of the classes, and score how novel those seem to them"
+    "Train networks without some of the classes, and score how novel those seem. Example: resvit_novel --profile smoke"
     configs = novel_configs(profile, dataset, seeds)
     check_given(n_jobs, data_dir=data_dir, pretrain_dir=pretrain_dir)
     store = results_folder(profile, results)

@@ -290,7 +290,7 @@ def resvit_predict(
     mapping:str=None,           # Folder with superclass_mapping.csv and subclass_mapping.csv, for their numbers
     results:str=RESULTS,        # Folder of records, for models that are named by run_id
 ):
-    "Say what is on images. Example: resvit_predict out/results/models/RUN_ID photos --names --out photos.csv"
+    "Say what is on images. Example: resvit_predict MODEL photos --names --out photos.csv"
     check_one_of('broken', broken, BROKEN)
     if out: check_out(out)
     models, given = split_inputs(inputs)

@@ -274,7 +274,7 @@ def resvit_campaign(
     cifar_dir:str=None,      # Folder or archive of CIFAR-100's training half: the twin, and the pre-training
     limit:int=None,          # Stop after so many trainings [none]
 ):
-    "Train the runs of stage 2 that have no record yet, one after the other, in the order of the protocol"
+    "Train the runs of stage 2 that have no record yet, in their order. Example: resvit_campaign --steps a"
     configs = [c for name in steps for c in step_runs(name)]
     source = source_commit()
     if not source.get('clean'):

@@ -426,7 +426,7 @@ def resvit_train(
     split:str=None,              # How images are divided [own-8:1:1 for image_tree, else 3:1:6]
     **kwargs
 ):
-    "Train one configuration, or find its record, and print its scores"
+    "Train one configuration, or find its record, and print its scores. Example: resvit_train --augment --epochs 5"
     kwargs['split'] = split or usual_split(kwargs.get('data', RunConfig.data))
     config = adopt_model(RunConfig(**kwargs))
     print(f'{config.data}, {config.resolution} px: {brief(config)}')

@@ -371,7 +371,7 @@ def resvit_reproduce(
     out:str=None,                # Folder for executed notebooks and the site [out/PROFILE]
     results:str=None,            # Folder of records [results for paper, else out/PROFILE/results]
 ):
-    "Run the experiments of the paper and make the site"
+    "Run the experiments of the paper and make the site. Example: resvit_reproduce --profile smoke --out look"
     start,root,chosen = time.time(),project_root(),experiments(project_root())
     plans = plans_of(only, profile, dataset, weights, resolution, seeds)
     check_request(profile, dataset, data_dir, pretrain_dir, only, chosen, n_jobs)
@@ -425,7 +425,7 @@ def readme(
 
 @console_script
 def resvit_readme():
-    "Write README.md from nbs/index.ipynb, and the figure that it shows"
+    "Write README.md from nbs/index.ipynb, and the figure that it shows. Example: resvit_readme"
     root = project_root()
     figure = forest_svg(gather(list(EXPERIMENTS), results=root/'results'))
     write_atomically(root/'results'/FOREST, lambda f: f.write(figure))

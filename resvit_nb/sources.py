@@ -512,7 +512,7 @@ def resvit_data(
     sheet:str=None,        # File to draw some images of every class to (.png)
     split:str=None,        # How it is split into train, valid and test [own-8:1:1 for image_tree, else 3:1:6]
 ):
-    "Check a data set and say what is in it"
+    "Check a data set and say what is in it. Example: resvit_data --data image_tree --data_dir PHOTOS --sheet sheet.png"
     if sheet and Path(sheet).suffix!='.png': raise InputError(f'sheet {sheet}: expected a file name that ends in .png')
     if split: find_split(split)
     loaded = load_data(data, resolution, data_dir)

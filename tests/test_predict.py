@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
 from PIL import Image
 from resvit_nb import predict as module, runs as module_runs
-from resvit_nb.commands import COMMANDS, HELP, NAMES, find_name, help_text
+from resvit_nb.commands import COMMANDS, HELP, NAMES, find_command, find_name, help_text
 from resvit_nb.config import RunConfig, run_id
-from resvit_nb.core import InputError
+from resvit_nb.core import InputError, parser_of
 from resvit_nb.models import ModelInfo, create_model, load_model, save_model, set_novelty
 from resvit_nb.novelty import LOGIT_SCORES, logit_score
 from resvit_nb.predict import answers, find_images, joint, predict_images, resvit_predict, superclass_logits
@@ -530,6 +530,11 @@ def as_script(name, *options):
 def test_stored_help_is_what_the_command_prints(name, monkeypatch):
     monkeypatch.setenv('COLUMNS', '80')
     assert json.loads(HELP.read_text('utf-8'))[name] == help_text(name).splitlines(), 'run `make export`'
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_help_has_an_example_that_the_command_understands(name):
+    command, *options = find_command(name).__doc__.split('Example: ')[1].split()
+    assert command == name and parser_of(find_command(name)).parse_args(options)
 
 def test_every_console_script_is_a_command():
     settings = configparser.ConfigParser(delimiters=['=']); settings.read(ROOT/'settings.ini')
