@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from .images import TARGETS
 from .paper import PAPER, SWAP
-from .statistics import COLOURS, STYLE, arcsine
+from .statistics import COLOURS, METRICS, STYLE, arcsine
 from .report import Sentences, Table
 from .close_reading import CLASSES
 from .mistakes import FAULTS, LARGE, READINGS, SMALL_PX, TUNED, read, reported_shares
@@ -211,12 +211,13 @@ def range_words(values, digits:int=3) -> str:
     return low if low==high else f'{low} to {high}'
 
 def excluded_by(suspect:Suspect) -> str:
-    "Which of the paper's numbers a suspect does not reach, in a few words"
-    found,words = suspect.judged,[]
-    for c in ('superclass accuracy','subclass accuracy','superclass loss','subclass loss'):
-        known = found[c].dropna()
-        if len(known) and not known.all(): words.append(f'{c} {int((known==0).sum())}/{len(known)}')
-    return ', '.join(words) or 'none'
+    "How many of the paper's numbers a suspect does not reach: 'accuracy 2/10, 4/10; loss 1/6, 0/6', superclasses first"
+    words = []
+    for metric in METRICS:
+        known = [suspect.judged[f'{t} {metric}'].dropna() for t in TARGETS]
+        missed = [(int((k==0).sum()), len(k)) for k in known]
+        if any(m for m,_ in missed): words.append(f'{metric} ' + ', '.join(f'{m}/{n}' for m,n in missed))
+    return '; '.join(words) or 'none'
 
 def reaching(suspect:Suspect) -> str:
     "How many of the paper's pairs are reached, and how many of the suspect's networks reach one"

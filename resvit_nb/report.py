@@ -8,10 +8,10 @@ __all__ = ['RUNS', 'WORDS', 'MARKS', 'HOLLOW', 'FOREST', 'Body', 'replace_parts'
            'safe', 'is_reproduction', 'ours', 'marked', 'to_run', 'by_seed', 'in_units', 'Folded', 'stamp', 'measured',
            'about', 'size_words', 'claim_word', 'claim_words', 'counting', 'one_number', 'lead', 'lead_words',
            'named_claims', 'body_progress', 'circumstances', 'Sentences', 'capital', 'names_of', 'what_came_out',
-           'seed_effects', 'plot_forest', 'axis_ends', 'draw_effect', 'key', 'forest_svg', 'interval_of',
-           'paper_and_ours', 'score_words', 'short_words', 'claims_table', 'parts_table', 'spread_of', 'spread_table',
-           'spread_words', 'plot_runs', 'runs_needed', 'needed_table', 'rules_table', 'runs_table', 'cost_table',
-           'plot_curves', 'curves_or_words']
+           'of_paper', 'seed_effects', 'plot_forest', 'row_label', 'axis_ends', 'draw_effect', 'key', 'forest_svg',
+           'interval_of', 'paper_and_ours', 'score_words', 'short_words', 'claims_table', 'parts_table', 'spread_of',
+           'spread_table', 'spread_words', 'plot_runs', 'runs_needed', 'needed_table', 'rules_table', 'runs_table',
+           'cost_table', 'plot_curves', 'curves_or_words']
 
 # %% ../nbs/54_report.ipynb #5ca61be2
 from dataclasses import dataclass, field, replace
@@ -253,8 +253,10 @@ def measured(part, v:PartVerdict) -> str:
     if isinstance(part, Slower):
         return 'not timed' if math.isnan(value) else f'{value:.1f} times ({low:.1f} to {high:.1f})'
     if isinstance(part, Curve):
-        if part.shape in ('falls','rises'): return f'{value:+.3f} nats in 10 epochs ({low:+.3f} to {high:+.3f})'
-        return f'{value:.2g} '+('spikes' if part.shape=='spike' else 'of the way')+f' ({low:.2g} to {high:.2g})'
+        trend = part.shape in ('falls','rises')
+        unit = 'nats in 10 epochs' if trend else 'spikes' if part.shape=='spike' else 'of the way'
+        value,low,high = (f'{x:+.3f}' if trend else f'{x:.2g}' for x in (value, low, high))
+        return f'{value} {unit}' + ('' if low==high else f' ({low} to {high})')
     unit = 'points' if part.metric=='accuracy' else 'nats'
     between = '' if math.isnan(low) else f' ({in_units(part.metric, low, high)})'
     return f'{in_units(part.metric, value)} {unit}{between}'
@@ -302,8 +304,8 @@ def one_number(claim, bodies:list) -> str:
         def rank(p): return b.judged[p].word!=word, not about(p).startswith('subclass accuracy')
         first = min((p for p in claim.parts if b.judged.get(p)), key=rank, default=None)
         if not first: continue
-        v,whose = b.judged[first],f' ({b.name})' if b is not bodies[0] else ''
-        return f'{about(first)}: {measured(first, v)}{size_words(first, v)}{whose}'
+        v,what,whose = b.judged[first],about(first),f' ({b.name})' if b is not bodies[0] else ''
+        return what + ('; ours ' if ':' in what else ': ') + measured(first, v) + size_words(first, v) + whose
     return ''
 
 # %% ../nbs/54_report.ipynb #663f71d5
@@ -317,10 +319,12 @@ def lead_words(body:Body) -> str:
     if body.standing!='decisive':
         if not n: return ''
         return f"{capital(names_of(body))} ({body.standing}): of the paper's {len(CLAIMS)} claims, {counting(body)}."
-    place = names_of(body).split(',')[0]
-    if not n: return f'On {place}, none of {planned} runs is made yet.'
+    place,asked = names_of(body).split(',')[0],[c for c in CLAIMS if status(body, c)!='not planned']
+    if all(claim_word(c, body) in ('not decided yet','not run') for c in asked):
+        return f"On {place}, {n or 'none'} of {planned} runs are made, and no claim is decided yet."
     worth = '' if n==planned else f'. This is interim, after {n} of {planned} runs of the stage that decides'
-    return f"**The paper's {len(CLAIMS)} claims: {counting(body)}**, on {place}{worth}. {named_claims(body)}"
+    whose = f"The paper's {len(CLAIMS)}" if len(asked)==len(CLAIMS) else f"{len(asked)} of the paper's {len(CLAIMS)}"
+    return f'**{whose} claims: {counting(body, asked)}**, on {place}{worth}. {named_claims(body)}'.rstrip()
 
 def named_claims(body:Body) -> str:
     "Which claims are reproduced, and which are not"
@@ -376,6 +380,10 @@ def what_came_out(
 MARKS = dict(course='o', twin='D')
 HOLLOW = dict(ms=8, mfc='none', mec=COLOURS[1], mew=1.4, zorder=4)
 
+def of_paper(part, bodies:list) -> float:
+    "The paper's effect, as log-odds ratio or log ratio of losses; NaN, which draws nothing, if it has no number"
+    return next((v.paper for b in bodies if (v := b.judged.get(part)) and np.isfinite(v.paper)), math.nan)
+
 def seed_effects(part, body:Body) -> list:
     "The effect of each seed that both settings have, as log-odds ratio or log ratio of losses"
     a,b = ({r.config.seed: r for r in body.records(part.experiment, s, part.target)} for s in (part.a, part.b))
@@ -395,18 +403,18 @@ def plot_forest(
     parts = [(c,p) for c in claims for p in c.parts if isinstance(p, Comparison)]
     bodies = [b for b in bodies if any(b.judged.get(p) for _,p in parts)]
     shown = {part: [b for b in bodies if b.judged.get(part)] or bodies[:1] for _,part in parts}
-    deep = sum(.6+max(2, len(bs)) for bs in shown.values())
+    labels = {part: row_label(c, part) for c,part in parts}
+    lines = {part: max(label.count('\n')+1, len(shown[part])) for part,label in labels.items()}
+    deep = sum(lines.values())+.6*len(lines)
     y,(left,low,high,right) = 0,axis_ends(shown, limit)
     fig,ax = plt.subplots(figsize=(5.2, 1.2+.165*deep))
     ax.axvspan(-.1, .1, color='.93', lw=0)
     ax.axvline(0, color='.6', lw=.8)
-    for claim,part in parts:
-        lines = max(2, len(shown[part]))
-        ax.text(left, y-(lines-1)/2, f'{claim.number} {about(part)}'.replace(', ', '\n   ', 1), va='center', fontsize=8)
+    for part,label in labels.items():
+        ax.text(left, y-(lines[part]-1)/2, label, va='center', fontsize=8)
         for k,body in enumerate(shown[part]): draw_effect(ax, y-k, part, body, low, high)
-        paper = next((v.paper for b in bodies if (v := b.judged.get(part)) and np.isfinite(v.paper)), math.nan)
-        ax.plot(np.clip(paper, low, high), y-(len(shown[part])-1)/2, 's', **HOLLOW)    # nan draws nothing
-        y -= lines+.6
+        ax.plot(np.clip(of_paper(part, bodies), low, high), y-(len(shown[part])-1)/2, 's', **HOLLOW)
+        y -= lines[part]+.6
     ax.set(xlabel='log-odds ratio of accuracies, log ratio of losses\n(left of 0, the first setting is lower)',
            xlim=(left,right), ylim=(y+.3, 1), xticks=range(math.ceil(low), math.floor(high)+1), yticks=[])
     ax.xaxis.set_label_coords(left/(left-right), -2.2/deep)    # below 0
@@ -414,6 +422,12 @@ def plot_forest(
     return key(fig, bodies)
 
 # %% ../nbs/54_report.ipynb #e9fd4542
+def row_label(claim, part) -> str:
+    "What a row of the forest plot is about, in two lines, or in three if there are long names"
+    what,settings = about(part).split(', ', 1)
+    if len(settings)>32: settings = settings.replace(' against', '\n   against')
+    return f'{claim.number} {what}\n   {settings}'
+
 def axis_ends(shown:dict, limit:float) -> tuple:
     "Left edge, beginning and end of the axis, right edge: as far as effects go, and room for words on both sides"
     verdicts = [(part,b,b.judged[part]) for part,bodies in shown.items() for b in bodies if b.judged.get(part)]
