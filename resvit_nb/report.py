@@ -696,8 +696,9 @@ def plot_curves(
     top:float=None,      # Upper end of the loss axis [the data's]
 ) -> plt.Figure:
     "Cross-entropy of train (dashed) and valid (solid) by epoch, mean over seeds with their range, a panel per target"
-    fig,axes = plt.subplots(1, 2, figsize=(7.5,3.1))
-    for ax,target in zip(axes, TARGETS):
+    shown = [t for t in TARGETS if any(by_target(records, t) for records in runs.values())]
+    fig,axes = plt.subplots(1, len(shown), figsize=(3.75*len(shown),3.1), squeeze=False)
+    for ax,target in zip(axes[0], shown):
         for colour,(setting,records) in zip(COLOURS, runs.items()):
             logs = [pd.DataFrame(r.epochs) for r in by_target(records, target)]
             if not logs: continue
@@ -707,7 +708,7 @@ def plot_curves(
                 ax.fill_between(epochs.index, epochs[part,'min'], epochs[part,'max'], color=colour, alpha=.15, lw=0)
         ax.set(xlabel='epoch', ylabel=f'{target} loss (nats)', ylim=(0, top))
         ax.xaxis.get_major_locator().set_params(integer=True)
-    fig.legend(*max((ax.get_legend_handles_labels() for ax in axes), key=lambda h: len(h[0])),
+    fig.legend(*max((ax.get_legend_handles_labels() for ax in axes[0]), key=lambda h: len(h[0])),
                loc='outside lower center', ncols=3)
     return stamp(fig, title)
 
