@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN = .venv/bin
 
-.PHONY: reproduce test test-one export docs env hooks readme clean
+.PHONY: reproduce test test-one export docs env hooks readme pages clean
 
 reproduce: env
 	$(BIN)/resvit_reproduce
@@ -38,6 +38,10 @@ docs: env
 
 readme: env
 	$(BIN)/resvit_readme
+
+# after records were added: the notebooks that show them, then the README
+pages: env
+	$(BIN)/resvit_readme --pages
 
 clean:
 	rm -rf .venv out

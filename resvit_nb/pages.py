@@ -25,10 +25,10 @@ def keep_asterisks(text:str) -> str:
     return re.sub(r'(`[^`]*`)|\*', lambda m: m[1] or r'\*', text)
 
 class PageDoc(BasicMarkdownRenderer):
-    "nbdev's documentation of a definition, with the docstring as it was written"
+    "nbdev's documentation of a definition, with the docstring as it was written, or none"
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.docs = keep_asterisks(self.docs or '')
+        self.docs = keep_asterisks(self.docs) if self.sym.__doc__ else ''    # else "Call self as a function."
 
 # %% ../nbs/59_pages.ipynb #32ef3afa
 def several(names:dict) -> set:
