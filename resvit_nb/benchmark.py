@@ -365,7 +365,8 @@ def run_python(code:str):
     "Run Python in a new process with an empty cache, and one thread for each process that it starts"
     with tempfile.TemporaryDirectory() as cache:
         env = os.environ | dict(OMP_NUM_THREADS='1', RESVIT_CACHE=cache)
-        subprocess.run([sys.executable, '-c', code], check=True, stdout=subprocess.DEVNULL, env=env)
+        done = subprocess.run([sys.executable, '-c', code], stdout=subprocess.DEVNULL, env=env)
+    if done.returncode: raise InputError(f'{code}: ended with status {done.returncode}: expected 0')
 
 def command_costs() -> list:
     "Seconds of whole commands"
