@@ -1,7 +1,9 @@
 "What must hold of the repository as a whole; the notebooks test what they define."
 import ast, configparser, filecmp, hashlib, json, re, shutil, subprocess, sys
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 import nbformat, numpy as np, pytest
+from packaging.specifiers import SpecifierSet
 from resvit_nb.images import TARGETS
 from resvit_nb.config import run_id
 from resvit_nb.protocol import CAMPAIGN, EXPERIMENTS, check_protocol, make_plan, step_runs
@@ -128,3 +130,15 @@ def test_the_spreads_of_the_simulations_are_those_of_stage_1(target):
     runs = [[c for c in plans[e].settings[name] if c.target == target and stored(c, ROOT/'results')] for e, name in SPREAD_SETTINGS]
     accuracy = [[read_record(record_path(c, ROOT/'results')).test['accuracy'] for c in configs] for configs in runs]
     assert typed == pytest.approx([np.std(2*np.arcsin(np.sqrt(a)), ddof=1) for a in accuracy], abs=.0006)
+
+def test_every_version_of_the_constraints_runs_on_the_oldest_python():
+    settings = configparser.ConfigParser(delimiters=['='])
+    settings.read(ROOT/'settings.ini')
+    oldest = settings['DEFAULT']['min_python'] + '.0'
+    pinned = [line.split('==')[0] for line in (ROOT/'constraints.txt').read_text('utf-8').splitlines() if '==' in line]
+    there = {name: needed for name in pinned if (needed := requires_python(name))}
+    assert len(there) > 100 and {n: needed for n, needed in there.items() if oldest not in SpecifierSet(needed)} == {}
+
+def requires_python(name):
+    try: return metadata(name)['Requires-Python']
+    except PackageNotFoundError: return None    # of another system
