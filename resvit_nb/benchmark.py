@@ -352,7 +352,7 @@ def loading_costs() -> list:
     return found
 
 # %% ../nbs/62_benchmark.ipynb #7af37d4c
-REPRODUCE = "from resvit_nb.site import resvit_reproduce; resvit_reproduce({profile!r}, out='{{place}}/{profile}')"
+REPRODUCE = "from resvit_nb.site import resvit_reproduce; resvit_reproduce({profile!r}, out={{place!r}}+'/{profile}')"
 COMMANDS = {    # What users wait for -> Python that does it, and the most seconds it should take
     **{f'import resvit_nb.{m}, without fastai': (f"import sys, resvit_nb.{m}; sys.exit('fastai' in sys.modules)", None)
        for m in ('resnet', 'vit')},
