@@ -174,6 +174,7 @@ def read_audit(results:str|Path) -> tuple:
     if not path.exists(): return [], 0, 0
     try:
         facts = json.loads(path.read_text('utf-8'))
+        if facts['schema']!=1: raise ValueError('of another version')
         rows = [Rerun(**{k: v for k, v in row.items() if k!='same'}) for row in facts['comparisons']]
         return rows, facts['of'], facts['seed']
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:

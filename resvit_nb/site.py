@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['experiments', 'find_parameters', 'check_parameters', 'no_settings', 'own_environment', 'page_processes', 'outputs_of',
-           'ShellEngine', 'read_page', 'check_pictures', 'run_page', 'execute', 'stage', 'published_site', 'from_home',
-           'home_of', 'first_look', 'process', 'render', 'build_site', 'tables', 'print_markdown', 'check_request',
-           'check_places', 'check_pages', 'check_project', 'check_images', 'own_place', 'plans_of', 'what_is_looked_at',
-           'make_pages', 'resvit_reproduce', 'cell_markdown', 'badges', 'readme', 'record_pages', 'run_again',
-           'run_pages_again', 'resvit_readme']
+           'ShellEngine', 'read_page', 'write_page', 'check_pictures', 'run_page', 'execute', 'stage', 'published_site',
+           'from_home', 'home_of', 'first_look', 'process', 'render', 'build_site', 'tables', 'print_markdown',
+           'check_request', 'check_places', 'check_pages', 'check_project', 'check_images', 'own_place', 'plans_of',
+           'what_is_looked_at', 'make_pages', 'resvit_reproduce', 'cell_markdown', 'badges', 'readme', 'record_pages',
+           'run_again', 'run_pages_again', 'resvit_readme']
 
 # %% ../nbs/60_site.ipynb #1a190a11
 import ast,builtins,functools,json,multiprocessing,os,re,shutil,subprocess,sys,tempfile,time
@@ -113,6 +113,12 @@ def read_page(path:Path):
     except Exception as e:    # nbformat and json have errors of their own
         raise InputError(f'{path}: not a notebook ({type(e).__name__}): expected one as Jupyter writes it') from None
 
+def write_page(nb, path:Path):
+    "Write a notebook without what changes from one execution to the next"
+    clean_nb(nb, allowed_cell_metadata_keys=['tags'])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda f: f.write(nbformat.writes(nb).encode()+b'\n'))
+
 def check_pictures(nb, name:str):
     "`InputError` if a cell with a `fig-alt` shows neither a picture nor a sentence"
     def shows(cell): return any({'image/png','text/markdown'} & set(o.get('data', {})) for o in cell.outputs)
@@ -134,9 +140,7 @@ def run_page(
         if e.ename!='InputError' and not issubclass(getattr(builtins, e.ename, Exception), OSError): raise
         raise InputError(f'{path.name}: {e.evalue}') from None
     check_pictures(done, path.name)
-    clean_nb(done, allowed_cell_metadata_keys=['tags'])
-    to.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(to, lambda f: f.write(nbformat.writes(done).encode()))
+    write_page(done, to)
 
 def execute(
     *args,    # As of `run_page`
@@ -443,8 +447,7 @@ def run_again(path:Path):
             if cell.cell_type!='code' or 'import nbdev;' in cell.source: continue    # the modules stay
             cell.outputs = outputs_of(shell, cell)
             if shell.exc: raise InputError(f'{path.name}: {shell.exc}') from shell.exc
-    clean_nb(nb, allowed_cell_metadata_keys=['tags'])
-    write_atomically(path, lambda f: f.write(nbformat.writes(nb).encode()+b'\n'))
+    write_page(nb, path)
 
 def run_pages_again(root:Path):
     "`run_again` for all pages that show records, several at a time"

@@ -507,7 +507,7 @@ def test_resvit_runs_trains_again(store, capsys, tmp_path):
     said = [l for l in printed.splitlines() if ' epoch ' not in l]
     assert max(map(len, said)) <= 80 and not list(results.glob('.*')) and len(list(results.iterdir())) == 8
 
-@pytest.mark.parametrize('text', ['', '[]', '{"comparisons": []}', '{"comparisons": [{"run_id": "a"}], "of": 3, "seed": 0}', '{"of": 3, "seed": 0, "comparisons": {"a": 1}}'])
+@pytest.mark.parametrize('text', ['', '[]', '{"comparisons": []}', '{"schema": 1, "comparisons": [{"run_id": "a"}], "of": 3, "seed": 0}', '{"of": 3, "seed": 0, "comparisons": {"a": 1}, "schema": 1}', '{"schema": 2, "of": 3, "seed": 0, "comparisons": []}'])
 def test_an_audit_that_cannot_be_read(text, tmp_path):
     (tmp_path/'audit.json').write_text(text, 'utf-8')
     with pytest.raises(InputError, match=r'^audit .*audit.json: cannot be read \(\w+\): expected what `resvit_runs --rerun N --out` writes$'): audit.read_audit(tmp_path)
