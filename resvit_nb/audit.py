@@ -184,7 +184,7 @@ def read_audit(results:str|Path) -> tuple:
 # %% ../nbs/44_audit.ipynb #785e1349
 def audit_words(comparisons:list, of:int, seed:int) -> str:
     "What came out of an audit, in sentences"
-    if not comparisons: return 'No run here was audited yet.'
+    if not comparisons: return 'No run here has been audited yet.'
     same, changed = [c for c in comparisons if c.same], sorted({k for c in comparisons for k in c.differ})
     said = [f'We trained {len(comparisons)} runs again, drawn at random from {of} (seed {seed}), '
             f'which took {sum(c.seconds for c in comparisons)/3600:.1f} hours. '

@@ -110,7 +110,7 @@ def image_loaders(
     augment:bool=False,       # Warp training images at random?
     stats:tuple=imagenet_stats,  # Mean and standard deviation of each channel, for normalisation
 ) -> DataLoaders:             # train (shuffled), valid, test; with `vocab`, `c` and `image_size`
-    "Loaders of batches: images float (B, 3, image_size, image_size), labels int64 (B,)"
+    "Loaders of batches: images float (B, 3, image_size, image_size), labels int64 (B,); `InputError` below two a batch"
     image_size = image_size or data.resolution
     if len(split['train'])<2 or bs<2:
         raise InputError(f"{len(split['train'])} training images in batches of {bs}: expected at least 2 of each")

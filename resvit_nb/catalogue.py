@@ -13,7 +13,7 @@ import numpy as np
 from fastcore.xml import (
     A, Button, Code, Div, Dl, Dd, Dt, FT, Input, Label, NotStr, Output, P, Pre, Script, Table, Tbody, Td, Th, Thead, Tr,
     ft, to_xml)
-from .sources import usual_split
+from .sources import counted, usual_split
 from .config import RunConfig, run_id
 from .protocol import CAMPAIGN, EXPERIMENTS, make_plan
 from .records import Record
@@ -210,4 +210,4 @@ class Runs:
         before = {r.run_id: r for r in self.records}
         runs = [one_run(r, *self.of(r), before, self.folder, self.repository) for r in self.records]
         return to_xml(searched(runs), indent=False)
-    def __repr__(self): return f'{len(self.records)} runs, of {listed(self.of(r)[0] for r in self.records)}'
+    def __repr__(self): return f"{counted(len(self.records), 'run')}, of {listed(self.of(r)[0] for r in self.records)}"

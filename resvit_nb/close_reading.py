@@ -7,7 +7,7 @@ __all__ = ['PROSE', 'CLASSES', 'COMPARISONS', 'OTHER_REPORT', 'REFERENCES', 'PAT
            'checks_table', 'column_checks', 'text_checks', 'possible_counts', 'check_share', 'two_proportions',
            'noise_table', 'settings_once', 'guessing_table', 'closed_set_ceiling', 'novel_share', 'shares_table',
            'other_report_shares', 'near_together', 'plot_ceiling', 'explanations_table', 'references_table',
-           'gaps_table', 'what_we_got']
+           'gaps_table', 'measured_words', 'what_we_got']
 
 # %% ../nbs/55_close_reading.ipynb #eb5ff9e4
 from dataclasses import dataclass
@@ -352,7 +352,7 @@ def references_table() -> Table:
 _base,_keras,_vit = find_profile('paper').base,RECIPES['keras-default'],MODELS['vit_tiny'].keywords
 PATCH = _base.patch_size
 GAPS = [    # choice, paper says, we assume
-    ('optimizer', 'not named; Keras is', f'{_keras.description}, what Keras gives by default'),
+    ('optimizer', 'not named; Keras is', f'{_keras.description}, with the numbers that Keras gives Adam'),
     ('learning rate', 'not given', f'{_keras.lr:g}, constant'),
     ('batch size', 'not given', f'{_base.batch_size}, the default of Keras'),
     ('image size', '"small low resolution images"', f'{_base.resolution} px'),
@@ -363,7 +363,8 @@ GAPS = [    # choice, paper says, we assume
     ('self-defined ResNet-50', '"We self define a ResNet50 model"',
      f'the architecture of He et al. (stem of {_base.width} channels), from random weights'),
     ('pre-trained weights', '"the pre-defined ResNet50 model from Keras", whose weights are of ImageNet',
-     "pre-trained on CIFAR-100 (profile paper) or on other fractals (quick), since no network is assumed; ImageNet's "
+     "pre-trained on CIFAR-100 (profile paper) or on other fractals (quick), since no internet connection is "
+     "assumed; ImageNet's "
      "with --weights imagenet"),
     ('weights that are fine-tuned', 'not given', 'all of them; the classifier alone is a column of its own'),
     ('network of section 4.3', '"subsequently" the pre-trained one', 'the pre-trained one; one from scratch as well'),
@@ -406,8 +407,15 @@ def gaps_table(
     unknown = set(got)-{choice for choice,_,_ in GAPS}
     if unknown: raise InputError(f"choice {min(unknown)!r}: expected one of {', '.join(choice for choice,_,_ in GAPS)}")
     rows = [(choice, says, assume, got.get(choice, '')) for choice,says,assume in GAPS]
-    return Table(pd.DataFrame(rows, columns=['choice','paper says','we assume','we got']),
+    return Table(pd.DataFrame(rows, columns=['choice','paper says','we assume','we got (stage 1)']),
                  'Choices that the paper leaves open.', 'llll')
+
+# %% ../nbs/55_close_reading.ipynb #73ad65a9
+def measured_words(v) -> str:
+    "A difference of accuracies in points, its interval if there is one, and the runs of both settings"
+    value,*ends = v.effect
+    between = f"{in_units('accuracy', *ends)}; " if np.isfinite(ends).all() else ''
+    return f"{in_units('accuracy', value)} ({between}runs: {v.n[0]} and {v.n[1]})"
 
 # %% ../nbs/55_close_reading.ipynb #e1b322fc
 TRIED = {    # choice -> experiment, setting, the one it is compared with
@@ -427,7 +435,6 @@ def what_we_got(
     made,got = {m: samples(list(everything.values()), m) for m in METRICS},{}
     for choice,(experiment,a,b) in TRIED.items():
         found = {t: judge_part(Comparison(experiment, a, 'same', b, t, 'accuracy'), runs, made) for t in TARGETS}
-        words = ', '.join(f"{t} {in_units('accuracy', v.effect[0])} ({in_units('accuracy', *v.effect[1:])}; runs: "
-                          f"{v.n[0]} and {v.n[1]})" for t,v in found.items() if v and np.isfinite(v.effect[1]))
+        words = ', '.join(f'{t} {measured_words(v)}' for t,v in found.items() if v)
         got[choice] = f'{a} against {b}: {words}' if words else 'not run yet'
     return got

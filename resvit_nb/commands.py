@@ -68,7 +68,7 @@ def say_help(name:str):
     except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 def make_no_errors_of_warnings():
-    "Whoever lets Python do so means a program of their own, not the libraries of this one"
+    "Warnings of our libraries stay warnings, even under `PYTHONWARNINGS=error`"
     os.environ.pop('PYTHONWARNINGS', None)    # the processes that a command starts read it, too
     warnings.filters[:] = [f for f in warnings.filters if f[0]!='error']
 

@@ -12,7 +12,7 @@ import hashlib, json, re
 from dataclasses import dataclass, fields, replace
 from .core import InputError, check_one_of
 from .images import SPLITS, TARGETS, check_target
-from .sources import SOURCES
+from .sources import SOURCES, counted
 from .models import MODELS
 from .learner import PRECISIONS, RECIPES
 
@@ -21,7 +21,7 @@ from .learner import PRECISIONS, RECIPES
 class RunConfig:
     "Everything that decides a run's result"
     data:str = 'fractals'           # Data set: fractals, bird_dog_reptile, image_tree or cifar100
-    family:int = 0                  # Which fractals, for those
+    family:int = 0                  # With data fractals: which family of systems is drawn
     n_per_subclass:int = 60         # How many fractals of each subclass
     resolution:int = 32             # Native size of the images, in pixels
     image_size:int = 32             # Size the network sees, in pixels
@@ -44,7 +44,7 @@ class RunConfig:
     precision:str = 'auto'          # auto, bf16 or float32
     split_seed:int = 0              # Which split into train, valid and test
     seed:int = 0                    # Initialisation, order of images, augmentation, dropout
-    threads:int = 1                 # Of the processor: sums in another order have other last digits
+    threads:int = 1                 # Processor threads; another number changes the last digits of sums
     def __post_init__(self): check_config(self)
 
 # %% ../nbs/40_config.ipynb #cfc84380
@@ -117,7 +117,7 @@ def brief(config:RunConfig) -> str:
     "A run in a few words, for progress lines and lists"
     drop = f'dropout {config.drop:.12g}'
     start = [config.target, config.model, drop, *unusual(config), *pretrained(config.weights)]
-    return ', '.join([*start, f'{config.epochs} epochs', f'seed {config.seed}'])
+    return ', '.join([*start, counted(config.epochs, 'epoch'), f'seed {config.seed}'])
 
 # %% ../nbs/40_config.ipynb #868dba75
 @dataclass(frozen=True)

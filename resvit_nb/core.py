@@ -161,8 +161,8 @@ def in_brief(e:Exception) -> str:
 
 # %% ../nbs/00_core.ipynb #5a5cb2c7
 def proxy_in_use() -> str:
-    "Words on the environment variable that names a proxy, if one does"
-    names = [v for p in ('https_proxy','all_proxy','http_proxy') for v in (p, p.upper()) if os.environ.get(v)]
+    "Words on the environment variable that names a proxy for https, if one does"
+    names = [v for p in ('https_proxy','all_proxy') for v in (p, p.upper()) if os.environ.get(v)]
     return f', through the proxy in the environment variable {names[0]}' if names else ''
 
 # %% ../nbs/00_core.ipynb #702ab746

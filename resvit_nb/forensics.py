@@ -7,10 +7,10 @@ __all__ = ['SCORES', 'REACH', 'LOSS_REACH', 'ACCURACIES', 'LOSSES', 'KINDS', 'NO
            'SOURCES_OF', 'network_pairs', 'through_parents', 'scores_of', 'stored_points', 'paper_pairs', 'Suspect',
            'apart', 'losses_reached', 'judge', 'distance', 'reached', 'reached_whole', 'one_class_points',
            'with_novel_images', 'unseen_ratio', 'fault_points', 'suspects_of', 'suspects_in_twos', 'range_words',
-           'excluded_by', 'reaching', 'suspects_table', 'nearest_first', 'nearest', 'forensic_sentence', 'how_alike',
-           'agreement', 'middle', 'draw_suspect', 'plot_plane', 'named', 'accuracy_words', 'out_of_reach',
-           'what_remains', 'excluded_words', 'remaining_words', 'shown', 'swap_words', 'large_words', 'alike_words',
-           'kept_table', 'sources_table']
+           'excluded_by', 'reaching', 'suspects_table', 'most_first', 'forensic_sentence', 'how_alike', 'agreement',
+           'middle', 'draw_suspect', 'plot_plane', 'named', 'accuracy_words', 'out_of_reach', 'what_remains',
+           'excluded_words', 'remaining_words', 'shown', 'swap_words', 'large_words', 'alike_words', 'kept_table',
+           'sources_table']
 
 # %% ../nbs/56_forensics.ipynb #2f27702a
 import json
@@ -81,7 +81,7 @@ class Suspect:
     kind:str              # One of `KINDS`
     points:pd.DataFrame   # A row for each network, columns as the paper's tables; NaN where nothing is known
     swap:pd.DataFrame=None    # What it prints of the swap, if that is something else
-    least:bool=False      # Whether losses are only bounds from below
+    least:bool=False      # Whether losses are only estimates, taken as bounds from below
     judged:pd.DataFrame=field(init=False, repr=False)    # From `judge`
 
     def __post_init__(self): object.__setattr__(self, 'judged', judge(self))
@@ -234,7 +234,7 @@ def suspects_table(
     rows = []
     for i,s in enumerate(suspects, 1):
         loss = [range_words(s.points[(t,'loss')], 1) for t in TARGETS]
-        loss = [f'at least {l}' if s.least and l else l for l in loss]
+        loss = [f'about {l}' if s.least and l else l for l in loss]
         accuracies = [range_words(s.points[(t,'accuracy')]) for t in TARGETS]
         rows.append((str(i), s.name, *accuracies, '; '.join(filter(None, loss)),
                      reaching(s), str(reached_whole(s)), f'{distance(s):.2f}', excluded_by(s)))
@@ -242,11 +242,9 @@ def suspects_table(
     return Table(pd.DataFrame(rows, columns=columns), caption, 'rlllrrrrl')
 
 # %% ../nbs/56_forensics.ipynb #78dac8bf
-def nearest_first(suspects:list) -> list:
+def most_first(suspects:list) -> list:
     "By whole pairs that they reach, then by pairs of accuracies, then by distance"
     return sorted(suspects, key=lambda s: (-reached_whole(s), -reached(s), distance(s)))
-
-def nearest(suspects:list) -> Suspect: return nearest_first(suspects)[0]
 
 def forensic_sentence(
     records:list,   # All `Record`s
@@ -255,13 +253,13 @@ def forensic_sentence(
     "What came out, in one sentence"
     alone = [s for s in suspects_of(records, short, 'bird_dog_reptile') if s.kind!='none']
     twos,pairs = suspects_in_twos(records, short, 'bird_dog_reptile'),len(paper_pairs())
-    one,two = nearest(alone),nearest(twos)
+    one,two = most_first(alone)[0],most_first(twos)[0]
     everything = any(reached(s)==pairs for s in alone)
     def reach(s): return f'{reached(s)} of them ({reached_whole(s)} with their losses)'
     return (f"The paper prints {pairs} pairs of accuracies, superclass and subclass. We tried {len(alone)} ordinary "
             f"mistakes and circumstances on networks of ours: {'one gives' if everything else 'none gives'} all pairs. "
-            f"The nearest, {one.name}, gives {reach(one)}; of {len(twos)} combinations of two, {two.name} gives "
-            f"{reach(two)}. What would suffice need not be what happened.")
+            f"The one that reaches most pairs with their losses, {one.name}, gives {reach(one)}; of {len(twos)} "
+            f"combinations of two, {two.name} gives {reach(two)}. What would suffice need not be what happened.")
 
 # %% ../nbs/56_forensics.ipynb #a9c3362e
 ALIKE = ('Table 1, pre-trained', 'Table 2, without', 'Table 3, 0.5', 'Table 4, ViT')    # networks near one half
@@ -328,12 +326,12 @@ def accuracy_words(suspect:Suspect) -> str:
     return ' and '.join(f"{range_words(suspect.points[(t,'accuracy')])} ({t})" for t in TARGETS)
 
 def out_of_reach(suspects:list) -> dict:
-    "Names of suspects that reach no pair, by the target that keeps them from most of them"
-    found = {t: [] for t in TARGETS}
+    "Names of suspects that reach no pair, by the target that keeps them from most of them, or *both*"
+    found = {t: [] for t in (*TARGETS, 'both')}
     for s in suspects:
         if reached(s) or s.kind=='none': continue
         missed = {t: int((~s.judged[f'{t} accuracy'].astype(bool)).sum()) for t in TARGETS}
-        found[max(missed, key=missed.get)].append(s.name)
+        found['both' if len(set(missed.values()))==1 else max(missed, key=missed.get)].append(s.name)
     return found
 
 # %% ../nbs/56_forensics.ipynb #0fdfc11a
@@ -350,8 +348,8 @@ def what_remains(
 def excluded_words(alone:list) -> list:
     "What is excluded by itself, a line each"
     out,one = out_of_reach(alone),named(alone, 'one class for every image')
-    lines = [f"**Alone, these miss every pair**, mostly by {t} accuracy: {'; '.join(names)}." for t,names in out.items()
-             if names]
+    by = {t: f'mostly by {t} accuracy' for t in TARGETS} | dict(both='as often by one accuracy as by the other')
+    lines = [f"**Alone, these miss every pair**, {by[t]}: {'; '.join(names)}." for t,names in out.items() if names]
     strings = named(alone, 'labels sorted as strings')
     return [*lines,
         f"**Labels sorted as strings** come near on subclasses, but leave superclasses as they are: "
@@ -362,10 +360,10 @@ def excluded_words(alone:list) -> list:
 # %% ../nbs/56_forensics.ipynb #a6e6635c
 def remaining_words(alone:list, twos:list, short:dict) -> list:
     "What is left, a line each"
-    novel,two,q = named(alone, NOVEL),nearest(twos),reported_shares()
+    novel,two,q = named(alone, NOVEL),most_first(twos)[0],reported_shares()
     u,costs = unseen_ratio(short['runs']['bird_dog_reptile']),' and '.join(range_words(novel.points[(t,'loss')], 1)
                                                                            for t in TARGETS)
-    near = [s for s in nearest_first(alone) if reached(s) and s is not novel]
+    near = [s for s in most_first(alone) if reached(s) and s is not novel]
     others = '; '.join(f"{s.name}, {accuracy_words(s)}, {reached(s)} ({reached_whole(s)} with losses)" for s in near)
     lines = [
         f"**Novel images in test** take good networks from a distance of {distance(alone[0]):.2f} to "
@@ -374,16 +372,16 @@ def remaining_words(alone:list, twos:list, short:dict) -> list:
         f"{len(novel.judged)} pairs. Losses above those of an even guess follow, {costs} nats: an output that training "
         f"never filled costs much. (A superclass network is {u:.2f} times as often right on kinds that it never saw as "
         f"on the others.)",
-        f"Of two at once, **{two.name}** is nearest: {accuracy_words(two)}, {reaching(two)} pairs, "
+        f"Of two at once, **{two.name}** reaches most with losses: {accuracy_words(two)}, {reaching(two)} pairs, "
         f"{reached_whole(two)} with losses."]
     few = f'Alone, these reach some pairs: {others}. Pixels and batch norm were tried on small networks.'
     return lines+([few] if near else [])
 
 def shown(alone:list, twos:list, most:int=6) -> list:
-    "What the figure and the table at the top show: what stored predictions tell, and the nearest of the others"
+    "What the figure and the table at the top show: what stored predictions tell, and the others that reach most"
     told = [s for s in alone if s.kind!='inputs']
-    others = nearest_first([s for s in alone if s.kind=='inputs'])[:most]
-    return nearest_first([*told, *others, *nearest_first(twos)[:3]])
+    others = most_first([s for s in alone if s.kind=='inputs'])[:most]
+    return most_first([*told, *others, *most_first(twos)[:3]])
 
 # %% ../nbs/56_forensics.ipynb #eaf57f46
 def swap_words(short:dict) -> str:
@@ -409,8 +407,9 @@ def large_words(short:dict) -> str:
 # %% ../nbs/56_forensics.ipynb #a63272f0
 def alike_words(novel:Suspect) -> str:
     "How surprising it is that the paper's networks agree"
-    return (f"**What none explains well**: {len(ALIKE)} networks of the paper agree within {100*agreement():.2f} "
-            f"points on superclasses. Of as many of ours with novel images, {100*how_alike(novel):.1f}% do.")
+    return (f"**What novel images do not explain well**: {len(ALIKE)} networks of the paper agree within "
+            f"{100*agreement():.2f} points on superclasses. Of random choices of {len(ALIKE)} of our networks, tested "
+            f"with novel images, {100*how_alike(novel):.1f}% agree as well.")
 
 SETTLE = (
     '**What would settle it**: the confusion matrix of one network. If many test images are labelled `novel` and the '

@@ -113,7 +113,7 @@ def draw_ink(
     size,        # (n,) share of the frame
     at,          # (2, n) place
 ):
-    "Attractors in their pose, with six points for each pixel and more: (n, resolution, resolution) in [0, 1)."
+    "Attractors in their pose, from eight points for each pixel: (n, resolution, resolution) in [0, 1)."
     points = chaos_game(maps, table, rng, n_walkers=4 * resolution, n_steps=2 * resolution)
     return to_ink(place(points, degrees, size, at), resolution)
 

@@ -66,12 +66,12 @@ def find_parents(
     twice = np.flatnonzero(np.bincount(pairs[0])>1)
     if len(twice):
         parents = ' and '.join(repr(superclasses[s]) for s in pairs[1, pairs[0]==twice[0]])
-        raise InputError(f'subclass {subclasses[twice[0]]!r} stands under {parents}: expected one superclass')
+        raise InputError(f'subclass {subclasses[twice[0]]!r} belongs to {parents}: expected one superclass')
     return pairs[1]
 
 # %% ../nbs/11_images.ipynb #220cf5ce
 def check_arrays(images:np.ndarray, superclass:np.ndarray, subclass:np.ndarray):
-    "`InputError` unless these are square images in bytes, and an integer of each kind for every one"
+    "`InputError` unless these are square images in bytes, with an integer superclass and subclass for each"
     if images.dtype!=np.uint8 or images.ndim!=4 or images.shape[1]!=3 or images.shape[2]!=images.shape[3]:
         raise InputError(f'images {images.dtype} {images.shape}: expected uint8 (N, 3, H, H)')
     for name,labels in (('superclass',superclass), ('subclass',subclass)):
@@ -89,7 +89,7 @@ def hierarchical_images(
     part:np.ndarray=None,   # Integers (N,): the ready-made part of each, as a place in `PARTS`
     **others                # `files` and `notes`
 ) -> HierarchicalImages:
-    "Check labels, find parents and take the fingerprint"
+    "Check labels, find parents and take the fingerprint; `InputError` for arrays or labels that cannot be right"
     superclass,subclass = np.asarray(superclass),np.asarray(subclass)
     check_arrays(images, superclass, subclass)
     superclass,subclass = superclass.astype(np.int64),subclass.astype(np.int64)
@@ -111,7 +111,7 @@ def stratified_split(
     seed:int=0,               # Which of the possible splits
     parts:dict=PARTS,         # Proportions by part
 ) -> dict:                    # int64 indices into `data`, sorted, under 'train', 'valid' and 'test'
-    "Deal each subclass out in the proportions of `parts`"
+    "Deal each subclass out in the proportions of `parts`; `InputError` where one has too few images"
     check_no_parts(data)
     rng, dealt = np.random.default_rng(seed), {p:[] for p in parts}
     shares = np.cumsum([0, *parts.values()])/sum(parts.values())

@@ -82,7 +82,7 @@ def as_batch(
 
 # %% ../nbs/23_interpret.ipynb #3d934838
 def _fused(model: nn.Module) -> list:
-    "timm's attention layers, which compute their weights in one step with what follows, or in the open."
+    "timm's attention layers, which can fuse the computation of their weights with the next step."
     return [m for name, m in model.named_modules() if hasattr(m, 'fused_attn') and hasattr(m, 'attn_drop')]
 
 def _modules_of_weights(model: nn.Module) -> list:
@@ -92,7 +92,7 @@ def _modules_of_weights(model: nn.Module) -> list:
 
 @contextmanager
 def not_fused(model: nn.Module):
-    "Let timm's attention layers compute their weights in the open; on leaving, they are as they were."
+    "Let timm's attention layers compute their weights in a step of their own; on leaving, they are as they were."
     before = [(m, m.fused_attn) for m in _fused(model)]
     for m, _ in before: m.fused_attn = False
     try: yield

@@ -46,7 +46,7 @@ def adamw(
     lr:float,                  # Learning rate
     weight_decay:float=.05,    # Of parameters with two dimensions or more
 ) -> torch.optim.Optimizer:
-    "torch's AdamW that does not decay biases, norms and other vectors"
+    "torch's AdamW that does not decay parameters of one dimension: biases and norms"
     parts = []
     for g in groups:
         parts.append(dict(params=[p for p in g['params'] if p.ndim>1], weight_decay=weight_decay))
@@ -283,7 +283,9 @@ def image_learner(
     for dl in dls.loaders: dl.dataset.vocab = CategoryMap(list(dl.dataset.vocab), sort=False)    # for fastai's tools
     model = autocast_forward(model, dls.device, choose_precision(precision, dls.device, dls.image_size))
     cbs = [ByChannels(), EpochLog(), Progress(label)]
-    if freeze and classifier(model): cbs.append(FrozenBackbone())
+    if freeze:
+        classifier(model)    # an error now if the network has no last layer
+        cbs.append(FrozenBackbone())
     if how.schedule: cbs.append(RecipeSchedule(recipe))
     learn = Learner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=how.opt_func, lr=how.lr, cbs=cbs)
     learn.remove_cb(ProgressCallback)    # ours is enough

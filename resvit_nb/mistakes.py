@@ -41,7 +41,7 @@ def read(
     images:dict,    # Of a record: label, prediction, confidence, loss
     classes:int,    # How many there are
     reading:str,    # One of `READINGS`
-) -> dict:          # accuracy; loss: at least, in the mean
+) -> dict:          # accuracy; loss: an estimate
     "What would be printed of stored predictions if the labels were read otherwise"
     right = READINGS[check_one_of('reading', reading, READINGS)](images['label'].astype(int), classes)
     hit,own = images['prediction']==right,images['label']==right

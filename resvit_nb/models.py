@@ -21,7 +21,7 @@ import timm, torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from fastcore.basics import patch
 from timm.models import adapt_input_conv, register_model
 from torch import nn, Tensor
@@ -272,15 +272,8 @@ def save_weights(
     rows, columns = net.patch_embed.grid if isinstance(net, ViT) else (1, 1)
     # one entry: several are written in any order, and the same weights should be the same bytes
     about = {'format': 'pt'} if rows == columns else {'grid': f'{rows}x{columns}'}
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix='.part')
-    os.close(handle)
-    try:
-        state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
-        save_file(state, part, metadata=about)
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
+    state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
+    write_atomically(path, lambda f: f.write(save(state, about)))
     return path
 
 # %% ../nbs/22_models.ipynb #f9943694

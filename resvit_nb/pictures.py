@@ -55,7 +55,7 @@ def read_square(
     file,            # Path, or an open file
     resolution:int,  # Height and width in pixels
 ) -> tuple:          # A PIL image (resolution, resolution), and the shorter side of what it was
-    "One image as square RGB, whatever the decoder raises"
+    "One image as square RGB; errors of the decoder are passed on"
     with Image.open(file, formats=FORMATS) as image:
         pixels,shorter = image.width*image.height,min(image.size)
         if pixels>MAX_PIXELS: raise Image.DecompressionBombError

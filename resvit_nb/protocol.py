@@ -271,7 +271,7 @@ def resvit_campaign(
     results:str='results',   # Folder of records
     steps:str='abcdef',      # Steps of stage 2, in the order in which they are made
     data_dir:str=None,       # Folder of the course's images
-    cifar_dir:str=None,      # Folder or archive of CIFAR-100's training half: the twin, and the pre-training
+    cifar_dir:str=None,      # Folder or archive of CIFAR-100's training part: the twin, and the pre-training
     limit:int=None,          # Stop after so many trainings [none]
 ):
     "Train the runs of stage 2 that have no record yet, in their order. Example: resvit_campaign --steps a"

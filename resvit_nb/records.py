@@ -28,7 +28,7 @@ class Record:
     data:dict          # name, fingerprint, and number of classes and of train, valid and test images
     epochs:list        # One dict per epoch, from `EpochLog`
     test:dict          # Scores on test, from `summarise`
-    parameters:int     # Trainable parameters
+    parameters:int     # Parameters of the network, frozen ones included
     precision:str      # bf16 or float32: what was used
     recipe:str         # The recipe in words
     memory_mib:int     # Memory of the process after the run, or the GPU's peak, in MiB

@@ -6,12 +6,12 @@
 __all__ = ['RUNS', 'WORDS', 'MARKS', 'HOLLOW', 'FOREST', 'Body', 'replace_parts', 'title_of', 'status', 'planned_runs', 'aliases',
            'planned_by', 'read_timing', 'gather', 'listed', 'network_words', 'start', 'setup', 'weights_note', 'Table',
            'safe', 'is_reproduction', 'ours', 'marked', 'to_run', 'by_seed', 'in_units', 'Folded', 'stamp', 'measured',
-           'about', 'size_words', 'claim_word', 'claim_words', 'counting', 'one_number', 'lead', 'lead_words',
-           'named_claims', 'body_progress', 'circumstances', 'Sentences', 'capital', 'names_of', 'what_came_out',
-           'of_paper', 'seed_effects', 'plot_forest', 'row_label', 'axis_ends', 'draw_effect', 'key', 'forest_svg',
-           'interval_of', 'paper_and_ours', 'score_words', 'short_words', 'claims_table', 'parts_table', 'spread_of',
-           'spread_table', 'spread_words', 'plot_runs', 'runs_needed', 'needed_table', 'rules_table', 'runs_table',
-           'cost_table', 'plot_curves', 'curves_or_words']
+           'about', 'magnitude_words', 'size_words', 'claim_word', 'claim_words', 'counting', 'one_number', 'lead',
+           'lead_words', 'named_claims', 'body_progress', 'circumstances', 'Sentences', 'image_counts', 'capital',
+           'names_of', 'what_came_out', 'of_paper', 'seed_effects', 'plot_forest', 'row_label', 'axis_ends',
+           'draw_effect', 'key', 'forest_svg', 'interval_of', 'paper_and_ours', 'score_words', 'short_words',
+           'claims_table', 'parts_table', 'spread_of', 'spread_table', 'spread_words', 'plot_runs', 'runs_needed',
+           'needed_table', 'rules_table', 'runs_table', 'cost_table', 'plot_curves', 'curves_or_words', 'every_detail']
 
 # %% ../nbs/54_report.ipynb #5ca61be2
 from dataclasses import dataclass, field, replace
@@ -19,13 +19,13 @@ import html,io,math
 from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np, pandas as pd
-from .images import TARGETS
+from .images import PAPER_SIZES, TARGETS
 from .config import run_id
 from .protocol import (
     CAMPAIGN, EXPERIMENTS, carry_out, check_alike, check_protocol, is_stage2,
     make_plan, results_folder, stored_runs)
 from .records import read_benchmark, read_record
-from .paper import CLAIMS, QUESTIONS, ROWS, Comparison, Curve, Level, Slower, paper_numbers, settings_of
+from .paper import CLAIMS, QUESTIONS, ROWS, Comparison, Curve, Level, Slower, paper_numbers, settings_of, sides
 from .stage1 import first_claim_word, first_rule
 from .statistics import COLOURS, SAME_WITHIN, SCALES, STYLE, Estimate, log_odds, wilson_interval
 from .verdicts import (
@@ -126,9 +126,9 @@ def gather(
             body('stage 1', 'exploratory', None, dirs, stage=1)]
 
 # %% ../nbs/54_report.ipynb #9085def9
-def listed(values) -> str:
-    "The different values, in order of appearance, separated by commas"
-    return ', '.join(dict.fromkeys(map(str, values)))
+def listed(values, between:str=', ') -> str:
+    "The different values, in order of appearance"
+    return between.join(dict.fromkeys(map(str, values)))
 
 def network_words(config) -> str:
     "A configuration's network in a few words"
@@ -153,7 +153,8 @@ def setup(
                   f"{r.data['test']:,} test images" for r in records)
     return (f"Data: {data}; resolution {listed(c.resolution for c in c)} px, network input "
             f"{listed(c.image_size for c in c)} px. "
-            f"Networks: {listed(f'{network_words(c)}, {start(c)}' for c in c)}. Dropout {listed(c.drop for c in c)}; "
+            f"Networks: {listed((f'{network_words(c)}, {start(c)}' for c in c), '; ')}. "
+            f"Dropout {listed(c.drop for c in c)}; "
             f"augmentation: {listed('yes' if c.augment else 'no' for c in c)}. "
             f"Recipe: {listed(f'{c.recipe} ({r.recipe})' for c,r in zip(c, records))}, batch size "
             f"{listed(c.batch_size for c in c)}; epochs {listed(f'{c.epochs} ({c.target})' for c in c)}; "
@@ -264,28 +265,36 @@ def measured(part, v:PartVerdict) -> str:
 # %% ../nbs/54_report.ipynb #327809d7
 def about(part) -> str:
     "What a part is about, short: 'superclass accuracy, 0.8 against 0.2'"
-    if isinstance(part, Comparison): return f'{part.target} {part.metric}, {part.a} against {part.b}'
-    return part.words
+    if not isinstance(part, Comparison): return part.words
+    a,b,both = sides(part)
+    return f'{part.target} {part.metric}, {a} against {b}{both}'
+
+def magnitude_words(v:PartVerdict) -> str:
+    "A magnitude, but *opposite* where our effect has the other sign than the paper's: surely, or at least the estimate"
+    if v.magnitude in ('','cannot be told') or v.odds[0]*v.paper>=0: return v.magnitude
+    if v.odds[1]*v.odds[2]>0: return 'opposite'
+    return 'opposite, if anything' if v.magnitude=='smaller' else v.magnitude
 
 def size_words(part, v:PartVerdict) -> str:
     "How our effect compares with the paper's, where that can be told, or with the margin of sameness"
     if v.word=='inconclusive' and getattr(part, 'expected', '')=='same' and v.effect[1]*v.effect[2]>0:
-        return ', a difference, but perhaps one within the margin of “the same”'
-    if v.magnitude in ('','cannot be told'): return ''
-    if v.odds[1]*v.odds[2]>0 and v.odds[0]*v.paper<0: return ', the other way round than in the paper'
-    return ', as large as in the paper' if v.magnitude=='as large' else f', {v.magnitude} than in the paper'
+        return ', a clear difference, but perhaps small enough to count as “the same”'
+    said = {'as large': 'as large as in the paper', 'opposite': "opposite to the paper's",
+            'opposite, if anything': "if anything opposite to the paper's"}
+    what = magnitude_words(v)
+    return '' if what in ('','cannot be told') else f", {said.get(what, f'{what} than in the paper')}"
 
 # %% ../nbs/54_report.ipynb #f64ab663
 def claim_word(claim, body:Body) -> str:
-    "A claim's verdict; an inconclusive one is 'not decided yet' while runs are still to come"
+    "A claim's verdict; one that is open is 'not decided yet' while runs are still to come"
     word = body.verdict(claim).word
-    return 'not decided yet' if word=='inconclusive' and status(body, claim)=='interim' else word
+    return 'not decided yet' if word in ('inconclusive','not run') and status(body, claim)=='interim' else word
 
 def claim_words(claim, body:Body) -> str:
     "'**not reproduced** (exploratory): 4 parts: 1 not reproduced, 3 inconclusive'"
     verdict,what = body.verdict(claim),status(body, claim)
     made,planned = body.progress(claim)
-    if verdict.word=='not run': return f'not run yet ({made} of {planned} runs)'
+    if claim_word(claim, body)=='not run': return f'not run yet ({made} of {planned} runs)'
     worth = f'{what}, {made} of {planned} runs' if what=='interim' else what
     return f'**{claim_word(claim, body)}** ({worth}): {verdict.counted}'
 
@@ -304,8 +313,10 @@ def one_number(claim, bodies:list) -> str:
         def rank(p): return b.judged[p].word!=word, not about(p).startswith('subclass accuracy')
         first = min((p for p in claim.parts if b.judged.get(p)), key=rank, default=None)
         if not first: continue
-        v,what,whose = b.judged[first],about(first),f' ({b.name})' if b is not bodies[0] else ''
-        return what + ('; ours ' if ':' in what else ': ') + measured(first, v) + size_words(first, v) + whose
+        v,what = b.judged[first],about(first)
+        notes = ['one run']*(min(v.n)==1) + [b.name]*(b is not bodies[0])
+        said = what + ('; ours ' if ':' in what else ': ') + measured(first, v) + size_words(first, v)
+        return said + (f" ({', '.join(notes)})" if notes else '')
     return ''
 
 # %% ../nbs/54_report.ipynb #663f71d5
@@ -322,7 +333,8 @@ def lead_words(body:Body) -> str:
     place,asked = names_of(body).split(',')[0],[c for c in CLAIMS if status(body, c)!='not planned']
     if all(claim_word(c, body) in ('not decided yet','not run') for c in asked):
         return f"On {place}, {n or 'none'} of {planned} runs are made, and no claim is decided yet."
-    worth = '' if n==planned else f'. This is interim, after {n} of {planned} runs of the stage that decides'
+    final = sum(status(body, c)=='final' for c in asked)
+    worth = '' if final==len(asked) else f'. {final} are final; the others wait for runs ({n} of {planned} are made)'
     whose = f"The paper's {len(CLAIMS)}" if len(asked)==len(CLAIMS) else f"{len(asked)} of the paper's {len(CLAIMS)}"
     return f'**{whose} claims: {counting(body, asked)}**, on {place}{worth}. {named_claims(body)}'.rstrip()
 
@@ -352,6 +364,16 @@ class Sentences:
     def __init__(self, text): self.text = text
     def _repr_markdown_(self): return self.text
     def __repr__(self): return self.text.replace('**', '')
+
+# %% ../nbs/54_report.ipynb #5b6e2722
+def image_counts(bodies:list):
+    "A line of a list: how many images the paper's networks and ours train on and are tested on"
+    said = []
+    for b in bodies:
+        r = next((r for rs in next(iter(b.runs.values())).values() for r in rs), None)
+        if r: said.append(f"{r.data['train']:,} and {r.data['test']:,} ({b.name})")
+    return Sentences(f"* **The number of images.** The paper trains on {PAPER_SIZES['train']:,} images and tests on "
+                     f"{PAPER_SIZES['test']:,}, we on {'; '.join(said) or 'none yet'}.")
 
 # %% ../nbs/54_report.ipynb #f1383dcd
 def capital(text:str) -> str: return text[0].upper()+text[1:]
@@ -408,7 +430,6 @@ def plot_forest(
     deep = sum(lines.values())+.6*len(lines)
     y,(left,low,high,right) = 0,axis_ends(shown, limit)
     fig,ax = plt.subplots(figsize=(5.2, 1.2+.165*deep))
-    ax.axvspan(-.1, .1, color='.93', lw=0)
     ax.axvline(0, color='.6', lw=.8)
     for part,label in labels.items():
         ax.text(left, y-(lines[part]-1)/2, label, va='center', fontsize=8)
@@ -443,11 +464,12 @@ def draw_effect(ax, y:float, part, body:Body, first:float, last:float):
     colour,mark = WORD_COLOURS[word],MARKS.get(body.name, '^')
     if v:
         value,low,high = np.clip(v.odds, first, last)
+        if np.isfinite(v.least): ax.fill_between([-v.least,v.least], y-.5, y+.5, color='.92', lw=0)
         if np.isfinite(low): ax.plot([low,high], [y,y], color=colour, lw=2.2, solid_capstyle='butt')
         seeds = np.clip(seed_effects(part, body), first, last)
         ax.plot(seeds, [y-.35]*len(seeds), '.', ms=3.5, color=colour, alpha=.6)
         ax.plot(value, y, mark, ms=5.5, color=colour, zorder=5)
-    if v and v.magnitude not in ('','cannot be told'): word = f'{word}, {v.magnitude}'
+    if v and v.magnitude not in ('','cannot be told'): word = f'{word}, {magnitude_words(v)}'
     ax.text(last+.02*(last-first), y, word, color=colour, va='center', fontsize=8.5)
 
 def key(fig, bodies):
@@ -545,9 +567,11 @@ def parts_table(
         made = '; '.join(by_seed(rs, page) for s in settings_of(p) if (rs := body.records(p.experiment, s, p.target)))
         word = f'**{v.word}**'+(f' ({v.note})' if v.note else '') if v else 'not run'
         strict = f'; within 0.05: {v.strict}' if v and v.strict else ''
-        rows.append([c.number, p.words, paper, measured(p, v) if v else '', word+strict, v.magnitude if v else '',
-                     made])
-    columns = ['','part','paper (A / B)','ours, A minus B','direction','magnitude','runs by seed']
+        rows.append([c.number, p.words, paper, measured(p, v) if v else '', word+strict,
+                     magnitude_words(v) if v else '', made])
+    two = any(isinstance(p, Comparison) for c in claims for p in c.parts)
+    columns = ['','part',*(('paper (A / B)','ours (A minus B)') if two else ('paper','ours')),'direction','magnitude',
+               'runs by seed']
     return Table(pd.DataFrame(rows, columns=columns), marked(caption, title_of(body)), 'lllrlll')
 
 # %% ../nbs/54_report.ipynb #a244a758
@@ -591,8 +615,8 @@ def spread_words(bodies:list) -> Sentences:
                                    and r.config.target==t]) for t in TARGETS}
             said = ' and '.join(f"{f['between_runs']:.1f} points on {t}es" for t,f in found.items() if f)
             if said:
-                lines.append(f'* {capital(names_of(b))}: with a constant learning rate, two runs '
-                             f'of one {name} typically lie **{said}** from their mean.')
+                lines.append(f'* {capital(names_of(b))}: with a constant learning rate, the accuracy of one {name} has '
+                             f'a standard deviation over seeds of **{said}**.')
     return Sentences('\n'.join(lines) or '*No setting has several runs yet.*')
 
 # %% ../nbs/54_report.ipynb #eb02fbb2
@@ -603,7 +627,8 @@ def plot_runs(body:Body) -> plt.Figure:
     for e,settings in body.runs.items():
         for s,records in settings.items():
             for r in records:
-                rows.setdefault(setting_of(replace(r.config, target=TARGETS[0], epochs=1)), [s, []])[1].append(r)
+                same = setting_of(replace(r.config, target=TARGETS[0], epochs=1))
+                rows.setdefault(same, [f'{e}: {s}', []])[1].append(r)
     fig,axes = plt.subplots(1, 2, figsize=(7.8, 1+.2*len(rows)), sharey=True)
     for ax,target in zip(axes, TARGETS):
         for y,(name,records) in enumerate(rows.values()):
@@ -612,6 +637,7 @@ def plot_runs(body:Body) -> plt.Figure:
         ax.set(xlabel=f'{target} test accuracy', yticks=[-y for y in range(len(rows))],
                yticklabels=[name for name,_ in rows.values()])
         ax.grid(axis='y', lw=.3)
+    axes[0].set_title(capital(names_of(body)) if is_reproduction(title_of(body)) else '', loc='left', fontsize=9)
     return stamp(fig, title_of(body))
 
 # %% ../nbs/54_report.ipynb #152d8782
@@ -643,8 +669,8 @@ def rules_table(claims:list, body:Body, caption:str) -> Table:
     for c in claims:
         old,new = [first_rule(p, body.runs) for p in c.parts],[body.judged.get(p) for p in c.parts]
         rows.append([c.number, f'**{c.text}**', f'**{first_claim_word(old)}**', f'**{judge_claim(new).word}**'])
-        rows += [['', p.words, o.word if o else 'not run', v.word if v else 'not run'] for p,o,
-                 v in zip(c.parts, old, new)]
+        rows += [['', p.words, o.word if o else 'not run', v.word if v else 'not run']
+                 for p,o,v in zip(c.parts, old, new)]
     return Table(pd.DataFrame(rows, columns=['','claim and its parts','rule of stage 1','rule of stage 2']),
                  marked(caption, title_of(body)), 'llll')
 
@@ -716,3 +742,19 @@ def plot_curves(
 def curves_or_words(runs:dict, title:str='paper'):
     "`plot_curves`, or a sentence where there is no run"
     return plot_curves(runs, title) if any(runs.values()) else Sentences('*These curves have not been run yet.*')
+
+# %% ../nbs/54_report.ipynb #de448400
+def every_detail(
+    experiment:str,    # Whose runs
+    bodies:list,       # From `gather`
+    store,             # Folder of records
+    claims=(),         # Whose parts are listed, too
+) -> Folded:
+    "What an experiment rests on: parts of claims, circumstances, every run, costs"
+    made = [b for b in bodies if any(b.runs[experiment].values())]
+    parts = [parts_table(claims, b, f'{b.name}: every part.') for b in made] if claims else []
+    tables = [make(b.runs[experiment], f'{b.name}: {what}.', title_of(b)) for b in made
+              for make,what in ((runs_table, 'every run'), (cost_table, 'costs and accuracy, plain means over seeds'))]
+    what = 'Every part of the claims, its runs' if claims else 'Every run'
+    return Folded(f'{what}, the circumstances and costs', *parts,
+                  *[circumstances(b, experiment, store) for b in made], *tables)

@@ -160,7 +160,7 @@ def learner_facts(config:RunConfig, learn) -> dict:
 
 # %% ../nbs/42_runs.ipynb #530e3b63
 def seed_loaders(dls, seed:int):
-    "Give each loader the generator that seeding gives the first ones made, whatever other threads draw meanwhile"
+    "Give each loader the generator that it would have right after seeding, whatever other threads draw meanwhile"
     draws = random.Random(seed)
     for dl in dls.loaders: dl.rng = random.Random(draws.randint(0, 2**32-1))
 

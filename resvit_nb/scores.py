@@ -54,7 +54,7 @@ def calibration_error(
     correct:np.ndarray,     # Whether the prediction is right (N,)
     bins:int=15,            # Equal bins of confidence
 ) -> float:                 # 0 (calibrated) to 1
-    "Expected calibration error (Guo et al. 2017); not a number where a confidence is none"
+    "Expected calibration error (Guo et al. 2017); NaN if any confidence is NaN"
     if np.isnan(confidence).any(): return float('nan')
     _,right,expected = calibration_bins(confidence, correct, bins)
     return float(np.abs(right-expected).sum()/len(confidence))

@@ -146,7 +146,7 @@ def check_file(path, folder, where:str):
 
 # %% ../nbs/12_sources.ipynb #99c1f316
 def check_once(rows:list, path:Path):
-    "`InputError` if an image stands in two rows"
+    "`InputError` if an image is in two rows"
     lines = {}
     for row in rows:
         first = lines.setdefault(PurePosixPath(row['image']), row['line'])
@@ -158,7 +158,7 @@ def check_once(rows:list, path:Path):
 COURSE = dict([('train_data.csv','file'), *((f'{t}_mapping.csv','file') for t in TARGETS), ('train_images','folder')])
 
 def check_course(path:Path, unlabelled:bool=False):
-    "`InputError` that shows the layout beside what is there, unless a folder is a course's; with `test_images`, too?"
+    "`InputError` with the expected layout and what was found; `unlabelled`: `test_images/` is needed, too"
     wanted = ('train_data.csv (image,superclass_index,subclass_index), superclass_mapping.csv and '
               'subclass_mapping.csv (index,class), and the images in train_images/')
     if unlabelled: wanted += ' and test_images/'
@@ -253,7 +253,7 @@ def list_archive(path:Path) -> tuple:
         inside(path, name, str(path))
         if not m.isfile() or m.issparse():
             raise InputError(f'{path}: {name} is a link, device or sparse file: expected ordinary files only')
-        if name in images: raise InputError(f'{path}: {name}: an image stands in the archive twice: expected it once')
+        if name in images: raise InputError(f'{path}: {name}: an image is in the archive twice: expected it once')
         images[name] = functools.partial(read_slice, path, m.offset_data, m.size)
     return list(images.items()), sorted(others)
 
@@ -408,7 +408,7 @@ def cifar100(
     path:str|Path=None,  # Torchvision's folder, or a tree or archive of superclass/subclass/image; `None`: the cache
     resolution:int=32,   # Height and width in pixels
 ) -> HierarchicalImages:
-    "CIFAR-100's training half; `InputError` where it is not there and cannot be downloaded"
+    "CIFAR-100's training part; `InputError` where it is not there and cannot be downloaded"
     path = Path(path or cache_folder()/'downloads')
     if path.is_file() or (path.is_dir() and list_tree(path)[0]): data = image_tree(path, resolution)
     else:
@@ -433,8 +433,8 @@ def load_data(
     name:str,                # One of `SOURCES`
     resolution:int=32,       # Height and width in pixels
     data_dir:str|Path=None,  # Where the images are, for a source that reads files
-    family:int=0,            # Which fractals, for those
-    n_per_subclass:int=60,   # How many of each, for those
+    family:int=0,            # With fractals: which family
+    n_per_subclass:int=60,   # With fractals: images of each subclass
 ) -> HierarchicalImages:
     "The data set of that name"
     check_one_of('data', name, SOURCES)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EXPECTED', 'WORD_COLOURS', 'MAGNITUDES', 'CLOSE', 'FEWEST_RUNS', 'PAPER_TEST', 'FEWEST_CURVES', 'UNTYPICAL',
            'MUCH_LONGER', 'mirrored', 'judge_direction', 'judge_magnitude', 'setting_of', 'image_scores', 'by_target',
-           'group_of', 'samples', 'shared_images', 'compare', 'PartVerdict', 'paper_effect', 'judge_part',
+           'group_of', 'samples', 'shared_images', 'compare', 'PartVerdict', 'paper_effect', 'undecided', 'judge_part',
            'as_estimate', 'strict_word', 'ClaimVerdict', 'judge_claim', 'all_records', 'judge_all']
 
 # %% ../nbs/53_verdicts.ipynb #915f6c2b
@@ -15,7 +15,7 @@ from functools import singledispatch
 import numpy as np
 from scipy.stats import t
 from .core import InputError, check_one_of
-from .images import TARGETS
+from .images import PAPER_SIZES, TARGETS
 from .config import run_id
 from .runs import count_multiply_adds
 from .paper import CLAIMS, Comparison, Curve, Level, Slower
@@ -135,19 +135,26 @@ class PartVerdict:
     odds:tuple=(math.nan,)*3       # The same as log-odds ratio or log ratio of losses
     paper:float=math.nan           # The paper's effect in the unit of `odds`
     strict:str=''                  # For sameness: what the margin `SMALLEST` would say
+    least:float=math.nan           # What is smaller is too small to matter for the part, in the unit of `odds`
     note:str=''                    # What a reader must know besides
 
 # %% ../nbs/53_verdicts.ipynb #d034ec36
 FEWEST_RUNS = 2    # of each side, for a verdict
-PAPER_TEST = dict(swapped=6323)    # test images of the paper; 12,733 where not named
+PAPER_TEST = dict(swapped=PAPER_SIZES['train'])    # test images of the paper; of other settings, its test part
 
 def paper_effect(part) -> tuple:
     "The paper's log-odds ratio or log ratio of losses, and its standard error from its test images; NaN if none"
     if not part.paper: return math.nan, 0.
     a,b = part.numbers
     if part.metric=='loss': return math.log(a/b), 0.
-    n = [PAPER_TEST.get(s, 12733) for s in (part.a, part.b)]
+    n = [PAPER_TEST.get(s, PAPER_SIZES['test']) for s in (part.a, part.b)]
     return float(log_odds(a, n[0])-log_odds(b, n[1])), math.sqrt(sum(1/(k*p*(1-p)) for p,k in ((a,n[0]), (b,n[1]))))
+
+# %% ../nbs/53_verdicts.ipynb #e10ff278
+def undecided(v:PartVerdict) -> PartVerdict:
+    "What is measured, without a verdict"
+    note = '; '.join(filter(None, [v.note, 'one seed gives no verdict']))
+    return replace(v, word='inconclusive', p=1., magnitude='', strict='', note=note)
 
 # %% ../nbs/53_verdicts.ipynb #bad68552
 @singledispatch
@@ -168,9 +175,10 @@ def _(part:Comparison, runs, made, timing=None):
     paper,error = paper_effect(part)
     magnitude = judge_magnitude(as_estimate(*odds, e.df), paper, error, CLOSE[part.metric])
     strict = strict_word(e) if part.expected=='same' else ''
-    found = PartVerdict(word, p, (len(a),len(b)), magnitude, points, scale, odds, paper, strict)
-    if min(found.n)>=FEWEST_RUNS: return found
-    return replace(found, word='inconclusive', p=1., magnitude='', strict='', note='one seed gives no verdict')
+    least = SAME_WITHIN if part.expected=='same' else SMALLEST
+    if part.metric=='accuracy': least = in_odds(least, middle, a[0].data['test'])
+    found = PartVerdict(word, p, (len(a),len(b)), magnitude, points, scale, odds, paper, strict, least)
+    return found if min(found.n)>=FEWEST_RUNS else undecided(found)
 
 # %% ../nbs/53_verdicts.ipynb #d6f53a1c
 def as_estimate(value:float, low:float, high:float, df:float) -> Estimate:
@@ -193,7 +201,7 @@ def _(part:Level, runs, made, timing=None):
     low,high = Estimate(s.mean, math.sqrt(s.variance/s.n), s.df).interval() if s.df else (math.nan, math.nan)
     effect = tuple(float(from_arcsine(x)) for x in (s.mean, low, high))
     return PartVerdict('not comparable', 1., (len(records),), effect=effect,
-                       note='a level depends on the images, and ours are others')
+                       note='a level depends on the images, and ours are different ones')
 
 # %% ../nbs/53_verdicts.ipynb #45857f10
 FEWEST_CURVES,UNTYPICAL = 3,1/6
@@ -223,7 +231,8 @@ def _(part:Slower, runs, made, timing=None):
     word = 'reproduced' if yes else 'not reproduced' if no else 'inconclusive'
     timed = 'not timed on an idle machine' if math.isnan(value) else 'timed by turns on an idle machine'
     note = f'{work:.1f} times the multiply-adds; {timed}'
-    return PartVerdict(word, 0. if no else 1., (len(a),len(b)), effect=(value,low,high), note=note)
+    found = PartVerdict(word, 0. if no else 1., (len(a),len(b)), effect=(value,low,high), note=note)
+    return found if min(found.n)>=FEWEST_RUNS else undecided(found)
 
 # %% ../nbs/53_verdicts.ipynb #f6fb66e9
 @dataclass(frozen=True)

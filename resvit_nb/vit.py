@@ -93,7 +93,7 @@ class Block(nn.Module):
 
 # %% ../nbs/21_vit.ipynb #fd45bff8
 def init_weights(net: nn.Module):
-    "In place, as timm: normal with std 0.02 for positions and linear layers, no bias; the patch layer stays PyTorch's."
+    "In place, as timm: std 0.02 for positions and linear layers, nearly 0 for the rest; patches stay PyTorch's"
     nn.init.trunc_normal_(net.pos_embed, std=.02)
     nn.init.normal_(net.cls_token, std=1e-6)
     for m in [m for m in net.modules() if isinstance(m, nn.Linear)]:

@@ -27,7 +27,7 @@ def forward_cost(shape:RunConfig) -> int:
 def cost(config:RunConfig) -> int:
     "The cost of a run, proportional to the time it takes"
     shape = RunConfig(**{name: getattr(config, name) for name in SHAPE})
-    share = 2 if 'swap' in config.split else 8/3 if config.split.endswith('8:1:1') else 1    # against 3:1:6
+    share = 2 if 'swap' in config.split else 8/3 if '8:1:1' in config.split else 1    # against 3:1:6
     return round(config.epochs*forward_cost(shape)*share)
 
 # %% ../nbs/43_workers.ipynb #3037b06e

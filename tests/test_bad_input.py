@@ -122,7 +122,7 @@ COURSE = {
     **{f'label {v!r:.12}': (edit(TABLE, '3.png,1,3', f'3.png,1,{v}'), f"train_data.csv, line 5: subclass_index '{v:.20}")
         for v in ('3.0', '-1', '+1', '1_0', '0x1', '٣', 'nan', '1e3', '9'*30, '9'*5000, 'pug', '1 2')},
     'label too large': (edit(TABLE, '3.png,1,3', '3.png,1,4'), 'line 5: subclass_index 4 out of range: expected one of the 4 numbers from 0 to 3 in the mapping'),
-    'two parents': (edit(TABLE, '3.png,1,3', '3.png,0,3'), "subclass 'boxer' stands under 'bird' and 'dog'"),
+    'two parents': (edit(TABLE, '3.png,1,3', '3.png,0,3'), "subclass 'boxer' belongs to 'bird' and 'dog'"),
     'class without image': (edit(SUB, '3,boxer', '3,boxer\n4,poodle'), "class 'poodle' has no image"),
     'mapping missing': (gone(SUB), 'subclass_mapping.csv: file missing'),
     'mapping empty': (text(SUB, 'index,class\n'), 'subclass_mapping.csv: no row below the header'),
@@ -207,7 +207,7 @@ TREE = {
     'truncated': (lambda f: os.truncate(f/'dog/pug/2.png', 60), 'dog/pug/2.png: not a readable image'),
     'line feed in a class': (lambda f: (f/'dog/pug').rename(f/'dog/pu\ng'), "expected a name that can be printed"),
     'class that is no text': (lambda f: os.rename(os.fsencode(f/'dog/pug'), os.fsencode(f/'dog')+b'/p\xffg'), "expected a name that can be printed"),
-    'two parents': (lambda f: (f/'bird/pug').mkdir() or picture(0).save(f/'bird/pug/0.png'), "subclass 'pug' stands under 'bird' and 'dog'"),
+    'two parents': (lambda f: (f/'bird/pug').mkdir() or picture(0).save(f/'bird/pug/0.png'), "subclass 'pug' belongs to 'bird' and 'dog'"),
 }
 
 @pytest.mark.parametrize('change, message', TREE.values(), ids=TREE)
@@ -255,7 +255,7 @@ TAR = {
     'device': (member('tree/dog/pug/x.png', kind=tarfile.CHRTYPE), 'x.png is a link, device or sparse file'),
     'folder': (member('tree/dog/pug/x.png', kind=tarfile.DIRTYPE), 'x.png is a link, device or sparse file'),
     'sparse': (member('tree/dog/pug/x.png', kind=tarfile.GNUTYPE_SPARSE), 'x.png is a link, device or sparse file'),
-    'twice': (member('tree/dog/pug/2.png', ONE_PNG), 'an image stands in the archive twice'),
+    'twice': (member('tree/dog/pug/2.png', ONE_PNG), 'an image is in the archive twice'),
     'zero bytes': (member('tree/dog/pug/x.png'), 'x.png: not a readable image'),
     'time that is no number': (member('tree/dog/pug/x.png', ONE_PNG, mtime='nan'), 'not an uncompressed tar archive, or damaged'),
     'size that is no number': (member('tree/dog/pug/x.png', ONE_PNG, size='many'), 'not an uncompressed tar archive, or damaged'),

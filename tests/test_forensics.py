@@ -143,10 +143,10 @@ def test_strings_leave_three_superclasses_and_break_twenty(everything):
 def test_the_sentence_says_what_the_table_says(everything):
     records, short, alone, twos = everything
     said = fx.forensic_sentence(records, short)
-    first = fx.nearest_first([s for s in alone if s.kind != 'none'])[0]
+    first = fx.most_first([s for s in alone if s.kind != 'none'])[0]
     reached = f'{fx.reached(first)} of them ({fx.reached_whole(first)} with their losses)'
-    assert f'The nearest, {first.name}, gives {reached}' in said
-    table = fx.suspects_table(fx.nearest_first(alone), '').frame
+    assert f'The one that reaches most pairs with their losses, {first.name}, gives {reached}' in said
+    table = fx.suspects_table(fx.most_first(alone), '').frame
     assert table.suspect[0] == first.name and len(table) == len(alone) and f'{len(alone)-1} ordinary mistakes' in said
     assert 'none gives all' in said or any(fx.reached(s) == 10 for s in alone)
 

@@ -15,7 +15,7 @@ def made(superclass, subclass): return hierarchical_images(GREY, superclass, sub
     ([0, 0, 1, .5], [0, 1, 2, 2], 'superclass float64 (4,): expected integers (4,)'),
     ([0, 0, 1, 1], [0, 1, 2], 'subclass int64 (3,): expected integers (4,)'),
     ([0, 0, 1, 1], [0, 0, 2, 2], "class 'owl' has no image"),
-    ([0, 0, 1, 0], [0, 1, 2, 2], "subclass 'pug' stands under 'bird' and 'dog'")])
+    ([0, 0, 1, 0], [0, 1, 2, 2], "subclass 'pug' belongs to 'bird' and 'dog'")])
 def test_labels_that_cannot_be_true(superclass, subclass, message):
     with pytest.raises(InputError) as e: made(superclass, subclass)
     assert message in str(e.value)

@@ -205,7 +205,7 @@ LEVELS = {
     'a superclass without subclasses': (PETS | {f'cat/{i}.png': picture(i) for i in range(12)}, 'folder cat holds 12 images and no subclass: expected superclass/subclass/image'),
     'parts without classes': ({f'{p}/{i}.png': picture(i) for i in range(5) for p in ('train', 'test')}, 'folder test holds images itself'),
     "the course's folders": ({f'{p}_images/{i}.png': picture(i) for i in range(5) for p in ('train', 'test')}, 'folder test_images holds images itself'),
-    'two parents': (PETS | {'bird/pug/0.png': picture(0)}, "subclass 'pug' stands under 'bird' and 'dog': expected one superclass"),
+    'two parents': (PETS | {'bird/pug/0.png': picture(0)}, "subclass 'pug' belongs to 'bird' and 'dog': expected one superclass"),
     'a class of control characters': (PETS | {'bird/a\x07b/0.png': picture(0)}, r"class 'a\x07b': expected a name that can be printed")}
 
 @pytest.mark.parametrize('files, message', LEVELS.values(), ids=LEVELS)
