@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['InputError', 'check_one_of', 'interrupt', 'out_of_memory', 'print_anything', 'nobody_reads', 'parser_of',
-           'console_script', 'leave_after', 'leave_with_parent', 'held', 'stopping', 'write_atomically', 'cache_folder',
-           'digest', 'in_brief', 'proxy_in_use']
+           'console_script', 'leave_after', 'leave_with_parent', 'held', 'hush_dealer', 'stopping', 'write_atomically',
+           'cache_folder', 'digest', 'in_brief', 'proxy_in_use']
 
 # %% ../nbs/00_core.ipynb #50984a69
 import hashlib, multiprocessing, os, select, signal, sys, threading, warnings
@@ -19,8 +19,11 @@ from fastcore.xdg import xdg_cache_home
 # %% ../nbs/00_core.ipynb #8e68de99
 class InputError(ValueError):
     "Bad input; the message is one line that says what is wrong, where, and what was expected"
+    def __init__(self, message=''):
+        super().__init__(message)
+        self.message = str(message)    # fastai puts the name of its callback before `args`
     def __str__(self):
-        line = ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in super().__str__())
+        line = ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in self.message)
         return line if len(line)<=1000 else f'{line[:500]} ... {line[-400:]}'
 
 # %% ../nbs/00_core.ipynb #2c0584ba
@@ -45,7 +48,9 @@ def out_of_memory(e:Exception) -> bool:
 
 # %% ../nbs/00_core.ipynb #aa45400e
 def print_anything():
-    "From now on print a letter that the terminal does not have as its code, such as \\xe9"
+    "From now on print a letter that the terminal does not have as its code, such as \\xe9; nothing if there is none"
+    for name in ('stdout', 'stderr'):
+        if getattr(sys, name) is None: setattr(sys, name, open(os.devnull, 'w'))    # closed, as by `>&-`
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')
 
@@ -118,6 +123,13 @@ def held():
     finally: signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 # %% ../nbs/00_core.ipynb #8d21093b
+def hush_dealer():
+    "From now on say nothing of the thread that hands out work, which may find its processes gone"
+    before = threading.excepthook
+    def say(args):
+        if type(args.thread).__name__!='_ExecutorManagerThread': before(args)
+    threading.excepthook = say
+
 @contextmanager
 def stopping(
     pool,    # A new executor of `concurrent.futures`
@@ -127,6 +139,7 @@ def stopping(
     with pool:
         try: yield pool
         except BaseException:
+            hush_dealer()
             pool.shutdown(wait=False, cancel_futures=True)
             for p in {*multiprocessing.active_children()}-others: p.kill()
             raise

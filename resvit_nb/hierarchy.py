@@ -6,8 +6,8 @@
 __all__ = ['HIERARCHY_SCORES', 'TEST_SCORES', 'check_pair', 'find_parent', 'check_parent', 'superclass_correct_through_subclass',
            'check_same_setting', 'hierarchy_images', 'within_superclass_by_chance', 'share_of', 'shares',
            'hierarchy_scores', 'check_seeds', 'hierarchy_table', 'class_names', 'confusion', 'worst_confusions',
-           'row_shares', 'add_counts', 'draw_blocks', 'class_order', 'draw_confusion', 'number_axes', 'plot_confusion',
-           'calibration_table', 'draw_reliability', 'plot_calibration']
+           'row_shares', 'add_counts', 'draw_blocks', 'class_order', 'draw_confusion', 'number_axes',
+           'show_as_they_are', 'plot_confusion', 'calibration_table', 'draw_reliability', 'plot_calibration']
 
 # %% ../nbs/33_hierarchy.ipynb #da90ad31
 from dataclasses import replace
@@ -261,6 +261,10 @@ def number_axes(ax:plt.Axes, order:np.ndarray):
     ax.set_xticks(ticks, ticks)
     ax.set_yticks(ticks, ticks)
 
+def show_as_they_are(ax:plt.Axes):
+    "Names at the axes as they are: a class may be called 'US$ and CA$', which Matplotlib would read as a formula"
+    for label in (*ax.get_xticklabels(), *ax.get_yticklabels()): label.set_parse_math(False)
+
 # %% ../nbs/33_hierarchy.ipynb #0fcfed06
 def plot_confusion(
     record,                   # Record of any run
@@ -283,6 +287,7 @@ def plot_confusion(
     what = record.config.target if parent is None else f'{record.config.target}, by superclass'
     ax.set(xlabel=f'predicted {what}', ylabel=f'true {what}')
     if parent is not None: draw_blocks(ax, parent[order], superclasses or [str(i) for i in range(max(parent)+1)])
+    show_as_they_are(ax)
     return ax.figure
 
 # %% ../nbs/33_hierarchy.ipynb #5033beba

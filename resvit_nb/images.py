@@ -174,13 +174,13 @@ OWN_PARTS = dict(train=8, valid=1, test=1)
 
 def ready_made_split(data:HierarchicalImages, seed:int=0) -> dict:
     "The parts that the images came in; without a valid folder, a ninth of train"
-    places = {name: np.flatnonzero(data.part==i) for i,name in enumerate(PARTS)}
+    places = check_trained(data, {name: np.flatnonzero(data.part==i) for i,name in enumerate(PARTS)})
     if not len(places['valid']):
         within = places['train']
         alone = replace(data, part=None, images=data.images[:0], subclass=data.subclass[within])
         dealt = stratified_split(alone, seed, dict(train=8, valid=1))
         places |= {name: within[index] for name,index in dealt.items()}
-    return check_trained(data, places)
+    return places
 
 def own_split(data:HierarchicalImages, seed:int=0, parts:dict=OWN_PARTS, swap:bool=False) -> dict:
     "The ready-made parts where there are some, else each subclass in the proportions of `parts`"

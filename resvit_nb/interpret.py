@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 from torch import nn, Tensor
 from .core import InputError
-from .pictures import decode_picture
+from .pictures import decode_picture, decode_sized
 from .resnet import _check
 
 # %% ../nbs/23_interpret.ipynb #24450d73
@@ -64,13 +64,15 @@ def _expected(model: nn.Module) -> tuple:
                      'a normalised batch (B, 3, H, W), or a network from load_model or timm')
 
 # %% ../nbs/23_interpret.ipynb #48356447
+_PICTURE = str, Path, Image.Image
+
 def as_batch(
     model: nn.Module,  # whose images these are
     images,  # a batch (B, 3, H, W), as it is; or a picture (PIL), a path, or a list of them
 ) -> Tensor:
     "What the network takes: `(B, 3, H, W)`; pictures are cropped to a square, reduced, enlarged and normalised"
     pictures = images if isinstance(images, (list, tuple)) else [images]
-    if not pictures or not all(isinstance(p, (str, Path, Image.Image)) for p in pictures):
+    if not pictures or not all(isinstance(p, _PICTURE) for p in pictures):
         _check_images(images)
         first = next(model.parameters(), images)
         return images.to(first.device, first.dtype)  # an array of numpy's is often float64
@@ -116,6 +118,13 @@ def attention_maps(
     return torch.stack(maps).float()
 
 # %% ../nbs/23_interpret.ipynb #9c607137
+def _grid(model: nn.Module) -> tuple[int, int]:
+    "Rows and columns of patches, of our ViT or of timm's."
+    patches = getattr(model, 'patch_embed', None)
+    grid = getattr(patches, 'grid', None) or getattr(patches, 'grid_size', None)
+    _check(grid, 'model', 'a ViT, with a grid of patches in patch_embed', type(model).__name__)
+    return tuple(grid)
+
 def class_token_map(
     weights: Tensor,  # rows of weights (..., N+1, N+1), as from attention_maps or attention_rollout
     grid: tuple[int, int],  # rows and columns of patches, N = rows*columns
@@ -127,26 +136,40 @@ def class_token_map(
     row = row*row.shape[-1]/row.sum(-1, keepdim=True)
     return row.unflatten(-1, tuple(grid))
 
+# %% ../nbs/23_interpret.ipynb #7dcead12
+def _numbers(what: str, values) -> Tensor:
+    "A tensor or an array as float32 on the CPU, without gradient; `InputError` if it holds no numbers."
+    if isinstance(values, Tensor): return values.detach().cpu().float()
+    try: return torch.from_numpy(np.array(values, np.float32))
+    except (TypeError, ValueError, RuntimeError): _check(False, what, 'numbers in an array', type(values).__name__)
+
+def _to_draw(picture) -> Tensor:
+    "An image (3, H, W), stretched to black and white, or a map (H, W); a PIL image or its path as the network sees it."
+    if isinstance(picture, _PICTURE):
+        side = min(picture.size) if isinstance(picture, Image.Image) else decode_sized(picture, 1, str(picture))[1]
+        return torch.tensor(decode_picture(picture, min(side, 256)))/255  # so small a plot shows no more pixels
+    values = _numbers('picture', picture)
+    fits = values.numel() > 0 and (values.ndim == 2 or values.ndim == 3 and len(values) in (1, 3))
+    _check(fits, 'picture', 'an image (3, H, W) or a map (H, W)', tuple(values.shape))
+    if values.ndim == 2: return values
+    return (values - values.min())/(values.max() - values.min()).clamp(min=1e-9)
+
 # %% ../nbs/23_interpret.ipynb #73f04c5b
-def _picture(ax, values, title='', **kwargs):
-    "An image (3, H, W), stretched to black and white, or a map (H, W) in cividis; a PIL image or its path as well."
-    try: values = Image.open(values) if isinstance(values, (str, Path)) else values
-    except OSError as e: raise InputError(f'{values}: not a readable image ({type(e).__name__})') from None
-    if isinstance(values, Image.Image): values = torch.from_numpy(np.array(values.convert('RGB'))).permute(2, 0, 1)
-    values = values.detach().cpu().float()
-    if values.ndim == 3:
-        values = values.permute(1, 2, 0)
-        values = (values - values.min())/(values.max() - values.min()).clamp(min=1e-9)
+def _picture(ax, values: Tensor, title='', **kwargs):
+    "Draw an image (3, H, W) in [0, 1], or a map (H, W) in cividis."
     ax.set_title(title, fontsize=8, parse_math=False)  # a class may be called 'US$ and CA$'
     ax.axis('off')
-    return ax.imshow(values.numpy(), **{'cmap': 'cividis', 'interpolation': 'nearest'} | kwargs)
+    pixels = values.permute(1, 2, 0) if values.ndim == 3 else values
+    return ax.imshow(pixels.numpy(), **{'cmap': 'cividis', 'interpolation': 'nearest'} | kwargs)
 
 # %% ../nbs/23_interpret.ipynb #7475abb0
 def plot_attention(
-    image: Tensor,  # (3, H, W), a PIL image or its path
+    image: Tensor,  # (3, H, W), a PIL image or its path, drawn square and upright, as the network sees it
     maps: Tensor,  # (depth, heads, rows, columns), as from class_token_map
 ):
     "The image, and a map for each layer (across) and head (down), in one scale that ends at the 99th percentile."
+    image, maps = _to_draw(image), _numbers('maps', maps)
+    _check(maps.ndim == 4 and maps.numel() > 0, 'maps', '(depth, heads, rows, columns)', tuple(maps.shape))
     depth, heads = maps.shape[:2]
     size = (1.15*depth + 2, 1.15*heads)
     fig, axs = plt.subplots(heads, depth+1, figsize=size, squeeze=False, layout='constrained')
@@ -169,7 +192,8 @@ def attention_rollout(
     mixed = maps.mean(2) + torch.eye(maps.shape[-1], device=maps.device)  # (depth, B, N+1, N+1)
     mixed = mixed/mixed.sum(-1, keepdim=True)
     rollout = mixed[0]
-    for layer in mixed[1:]: rollout = layer @ rollout
+    with torch.autocast(maps.device.type, enabled=False):  # it would round the product to 16 bits
+        for layer in mixed[1:]: rollout = layer @ rollout
     return rollout
 
 # %% ../nbs/23_interpret.ipynb #4f0daacd
@@ -184,23 +208,32 @@ def rollout_heat(
     images: Tensor,  # (B, 3, H, W); or a picture, a path, or a list of them
 ) -> Tensor:
     "`(B, 3, H, W)` -> `(B, H, W)`: the class token's attention rollout, enlarged to the image; largest value 1."
-    images = as_batch(model, images) if isinstance(images, (str, Path, Image.Image, list, tuple)) else images
+    images = as_batch(model, images) if isinstance(images, (*_PICTURE, list, tuple)) else images
     rollout = attention_rollout(attention_maps(model, images))  # (B, N+1, N+1)
-    patches = _unwrapped(model).patch_embed
-    grid = tuple(getattr(patches, 'grid', None) or patches.grid_size)
+    grid = _grid(_unwrapped(model))
     one = rollout.shape[-1] == grid[0]*grid[1] + 1
     _check(one, 'model', 'a ViT with one class token and a token for each patch', type(_unwrapped(model)).__name__)
     return _enlarge(class_token_map(rollout, grid), images.shape[-2:])
 
 # %% ../nbs/23_interpret.ipynb #c3aebddc
+def _listed(values) -> list:
+    "A list of what may also be one thing, an array or a tensor; nothing for None."
+    if values is None: return []
+    if isinstance(values, _PICTURE): return [values]
+    try: return list(values)
+    except TypeError: return [values]
+
 def plot_rows(
-    rows: dict[str, Tensor],  # name -> images (n, 3, H, W), a list of PIL images or paths, or maps (n, H, W)
+    rows: dict[str, Tensor],  # name -> images (n, 3, H, W), maps (n, H, W), or a list of PIL images or paths
     titles: list[str]|None = None,  # one for each column
 ):
     "A row of pictures for each name. Each map is stretched from its smallest (dark) to its largest value (bright)."
-    lengths = [len(pictures) for pictures in rows.values()] + ([len(titles)] if titles else [])
-    _check(rows and len({*lengths}) == 1, 'rows', 'as many pictures in each, and as many titles', lengths)
-    n = lengths[0]
+    _check(isinstance(rows, dict), 'rows', 'name -> pictures', type(rows).__name__)
+    rows, titles = {name: _listed(pictures) for name, pictures in rows.items()}, _listed(titles)
+    lengths = [len(pictures) for pictures in (*rows.values(), *([titles] if titles else []))]
+    fits = rows and len({*lengths}) == 1 and min(lengths) > 0
+    _check(fits, 'rows', 'as many pictures in each, at least one, and as many titles', lengths)
+    rows, n = {name: [_to_draw(p) for p in pictures] for name, pictures in rows.items()}, lengths[0]
     size = (1.15*n + .9, 1.18*len(rows) + .1)
     fig, axs = plt.subplots(len(rows), n, figsize=size, squeeze=False, layout='constrained')
     for r, (name, pictures) in enumerate(rows.items()):
@@ -284,16 +317,20 @@ def position_similarity(
 ) -> Tensor:
     "Cosine of any two patches' position embeddings: `(rows, columns, rows, columns)`. Dosovitskiy et al. 2021, Fig. 7."
     model = _unwrapped(model)
-    _check(hasattr(model, 'pos_embed'), 'model', 'a ViT, with position embeddings pos_embed', type(model).__name__)
-    grid = tuple(model.patch_embed.grid)
-    places = F.normalize(model.pos_embed[0, 1:].detach().float(), dim=-1)  # (N, D), without the class token's
-    return (places @ places.T).reshape(*grid, *grid)
+    vectors, wanted = getattr(model, 'pos_embed', None), 'a ViT, with position embeddings pos_embed'
+    _check(isinstance(vectors, Tensor), 'model', wanted, type(model).__name__)
+    grid = _grid(model)
+    n = grid[0]*grid[1]
+    _check(vectors.ndim == 3 and vectors.shape[1] >= n, 'model', f'{wanted} (1, {n} or more, D)', tuple(vectors.shape))
+    places = F.normalize(vectors[0, -n:].detach().float(), dim=-1)  # (N, D): a class token's comes before them
+    with torch.autocast(places.device.type, enabled=False): return (places @ places.T).reshape(*grid, *grid)
 
 # %% ../nbs/23_interpret.ipynb #a6c98944
 def plot_positions(
     similarities: dict[str, Tensor],  # title -> (rows, columns, rows, columns), as from position_similarity
 ):
     "For each place its similarity to all places, as a small map there; one scale, up to the largest of two places."
+    similarities = {title: _numbers('similarities', s) for title, s in similarities.items()}
     _check(similarities and all(s.numel() > 1 for s in similarities.values()), 'similarities',
            'those of at least one network with several patches', [tuple(s.shape) for s in similarities.values()])
     between = [s[s < 1 - 1e-4].abs().max() for s in similarities.values()]
@@ -324,6 +361,7 @@ def plot_filters(
     columns: int = 16,  # filters in a row
 ):
     "All filters of each model side by side as colour pictures, a sheet under each title."
+    filters = {title: _numbers('filters', f) for title, f in filters.items()}
     _check(filters, 'filters', 'those of at least one network', filters)
     rows = [-(-len(f)//columns) for f in filters.values()]
     size = (.45*columns, .45*sum(rows) + .3*len(rows))
@@ -341,7 +379,8 @@ def map_similarity(
     b: Tensor,  # maps (B, H, W)
 ) -> Tensor:
     "Spearman's correlation over the pixels of each pair of maps: `(B,)`; NaN for a constant map. Adebayo et al. 2018."
+    a, b = _numbers('maps', a), _numbers('maps', b)
     _check(a.shape == b.shape and a.ndim == 3, 'maps', 'two of one shape (B, H, W)', (tuple(a.shape), tuple(b.shape)))
-    pixels = [m.detach().flatten(1).T.cpu().float().numpy() for m in (a, b)]
+    pixels = [m.flatten(1).T.numpy() for m in (a, b)]
     ranks = [pd.DataFrame(p).rank() for p in pixels]  # ties share their mean rank
     return torch.tensor(ranks[0].corrwith(ranks[1]).to_numpy())

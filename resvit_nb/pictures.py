@@ -200,10 +200,11 @@ def make_cached(folder:Path, name:str, resolution:int, make):
     "Make the set aside, and rename it to `folder` when it is complete"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f'making-{os.getpid()}-') as tmp:
-        made = make(functools.partial(new_images, Path(tmp)/'images.npy', resolution))
-        save_cached(hierarchical_images(**made, name=name), Path(tmp))
+        (new := Path(tmp)/'new').mkdir()    # which others may read, unlike `tmp`
+        made = make(functools.partial(new_images, new/'images.npy', resolution))
+        save_cached(hierarchical_images(**made, name=name), new)
         made['images'].flush()
-        try: os.rename(tmp, folder)
+        try: os.rename(new, folder)
         except OSError:
             if not folder.is_dir(): raise    # else another process was faster: theirs is the same
 

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['ARCHIVES', 'BROKEN', 'BLOCK', 'BATCH', 'is_course', 'images_inside', 'images_of_table', 'find_images', 'decode_block',
            'ready', 'batch_of', 'image_logits', 'superclass_logits', 'joint', 'likeliest', 'answers', 'is_novel',
-           'novel_images', 'class_numbers', 'answers_table', 'by_target', 'decoded_blocks', 'predict_images',
-           'is_model', 'split_inputs', 'open_model', 'check_out', 'table_text', 'asked_for', 'resvit_predict']
+           'novel_images', 'class_numbers', 'answers_table', 'by_target', 'decoded_blocks', 'predict_images', 'is_run',
+           'is_model', 'split_inputs', 'open_model', 'check_out', 'check_apart', 'table_text', 'asked_for',
+           'what_is_read', 'resvit_predict']
 
 # %% ../nbs/61_predict.ipynb #4fb4eb5e
 import json, os, sys
@@ -20,15 +21,16 @@ from tqdm import tqdm
 from .core import InputError, check_one_of, console_script, write_atomically
 from .images import TARGETS
 from .pictures import SUFFIXES, decode_image, decode_images
-from .sources import check_course, inside, list_tree, read_integer, read_table
+from .sources import COURSE, check_course, inside, list_tree, read_classes, read_integer, read_table
 from .batches import BicubicResize, IntToFloatTensor, Normalize, TensorImage, default_device
 from .models import ModelInfo, load_model
 from .learner import BAR, autocast_forward, choose_precision, keep_memory
 from .scores import ranked_classes
 from .novelty import LOGIT_SCORES, logit_score
 from .records import NAMED_AS_RECORD, read_record
-from .runs import RESULTS, keep_model
+from .runs import RESULTS, keep_model, model_folder
 from .audit import find_record
+from .protocol import check_given
 
 # %% ../nbs/61_predict.ipynb #6432fede
 ARCHIVES = ('.tar', '.zip', '.tgz', '.gz', '.bz2', '.xz', '.7z', '.rar')    # some cannot be read, and are refused
@@ -52,12 +54,14 @@ def images_of_table(path:Path, folder:str|Path=None) -> list:
 
 # %% ../nbs/61_predict.ipynb #589065e3
 def find_images(
-    inputs:list,                 # Images, folders, archives, CSV files
+    inputs:list|str|Path,        # Images, folders, archives, CSV files; or one of them
     images_dir:str|Path=None,    # Folder that names in a CSV file are relative to; `None`: the file's own
 ) -> list:                       # (name, file or function that opens it, how errors name it), in the order of the input
     "All images of the inputs; names have their input in front where there are several"
-    found = []
-    for given in map(str, inputs):
+    found, inputs = [], [str(i) for i in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
+    if '' in inputs: raise InputError("image '': expected an image, a folder, an archive or a CSV")
+    check_given(images_dir=images_dir)
+    for given in inputs:
         path, suffix = Path(given), Path(given).suffix.lower()
         if path.is_dir() or (path.is_file() and suffix in ARCHIVES): own = images_inside(path)
         elif not path.is_file(): raise InputError(f'{given}: missing: expected an image, a folder, an archive or a CSV')
@@ -158,7 +162,7 @@ def is_novel(
         raise InputError('novelty of subclasses by a model of superclasses: expected level superclass')
     if level!=info.target: logits = superclass_logits(logits, torch.tensor(info.parent))
     score = check_one_of('novelty score', info.novelty['score'], LOGIT_SCORES)
-    return level, logit_score(score, logits)>info.novelty['threshold']
+    return level, logit_score(score, logits)>float(info.novelty['threshold'])
 
 # %% ../nbs/61_predict.ipynb #8d6aae93
 def novel_images(nets:dict, logits:dict) -> dict:
@@ -180,7 +184,9 @@ def class_numbers(
     "The numbers that a table has for classes"
     if mapping is None: return np.arange(len(names)+1)
     path = Path(mapping)/f'{target}_mapping.csv'
-    numbers = {row['class']: read_integer(row, 'index', path) for row in read_table(path, ('index', 'class'))}
+    numbers = {name: number for number, name in read_classes(path).items()}    # each of both once
+    rows = read_table(path, ('index', 'class'))
+    numbers |= {'novel': read_integer(row, 'index', path) for row in rows if row['class']=='novel'}
     for name in [*names, *['novel']*novel]:
         if name not in numbers: raise InputError(f'{path}: class {name!r} missing: expected every class of the model')
     return np.array([numbers[name] for name in names]+[numbers.get('novel', -1)])
@@ -196,8 +202,13 @@ def answers_table(images:list, found:dict, novel:dict, info:ModelInfo, mapping:P
     return pd.DataFrame(columns)
 
 # %% ../nbs/61_predict.ipynb #5a34da04
-def by_target(nets:list) -> dict:
+def by_target(nets:list|nn.Module) -> dict:
     "The networks by what they tell apart; `InputError` unless there is one, or one for each level of the same classes"
+    nets = [nets] if isinstance(nets, nn.Module) else list(nets)
+    if not nets: raise InputError('no model: expected one, or one for each level')
+    for n in nets:
+        if not isinstance(getattr(n, 'info', None), ModelInfo):
+            raise InputError(f'{type(n).__name__}: without names of classes: expected a model from load_model')
     found = {n.info.target: n for n in nets}
     if len(found)<len(nets):
         raise InputError(f'{len(nets)} models of {nets[0].info.target}: expected one of superclass and one of subclass')
@@ -217,7 +228,7 @@ def decoded_blocks(images:list, resolutions:set, broken:str):
 
 # %% ../nbs/61_predict.ipynb #4cb34b1c
 def predict_images(
-    nets:list,                  # One network or two, from `load_model`
+    nets:list|nn.Module,        # One network or two, from `load_model`
     images:list,                # From `find_images`
     independent:bool=False,     # Each level for itself? Else the likeliest pair of superclass and subclass
     broken:str='refuse',        # What to do about unreadable images: refuse, or skip
@@ -225,27 +236,33 @@ def predict_images(
 ) -> pd.DataFrame:              # A row for each image, in order; see `answers_table`
     "What is on the images"
     check_one_of('broken', broken, BROKEN)
-    nets = by_target([ready(n) for n in nets])
+    nets = {t: ready(n) for t, n in by_target(nets).items()}
     info, parts = next(iter(nets.values())).info, []
+    def table_of(names, logits):
+        found = answers(logits, torch.tensor(info.parent), independent)
+        return answers_table(names, found, novel_images(nets, logits), info, mapping)
+    table_of([], {t: torch.empty(0, len(n.info.classes)) for t, n in nets.items()})    # better refused before the work
     bar = tqdm(desc='predicting', total=len(images)*len(nets), unit=' images', bar_format=BAR, dynamic_ncols=True,
                leave=False, disable=not sys.stderr.isatty())
     with bar:
         for names, pixels in decoded_blocks(images, {n.info.resolution for n in nets.values()}, broken):
-            logits = {t: image_logits(n, pixels[n.info.resolution], bar) for t, n in nets.items()}
-            found = answers(logits, torch.tensor(info.parent), independent)
-            parts.append(answers_table(names, found, novel_images(nets, logits), info, mapping))
+            parts.append(table_of(names, {t: image_logits(n, pixels[n.info.resolution], bar) for t, n in nets.items()}))
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     if len(table): return table
     raise InputError(f'{len(images)} images, none of them readable: expected at least one')
 
 # %% ../nbs/61_predict.ipynb #30d4e24d
+def is_run(given:str) -> bool:
+    "Whether an argument names a run and nothing that is there"
+    return bool(NAMED_AS_RECORD.fullmatch(given)) and not Path(given).exists()
+
 def is_model(given:str) -> bool:
     "Whether an argument names a model and no image"
-    run_id = NAMED_AS_RECORD.fullmatch(given) and not Path(given).exists()
-    return bool(run_id) or given.startswith('hf-hub:') or (Path(given)/'config.json').is_file()
+    return is_run(given) or given.startswith('hf-hub:') or (Path(given)/'config.json').is_file()
 
 def split_inputs(given:list) -> tuple:
     "Models and images; `InputError` unless there are one or two models, and something to predict"
+    if '' in given: raise InputError("inputs '': expected a model, or one for each level, then images")
     models = list(takewhile(is_model, given)) or given[:1]
     if len(models)>2: raise InputError(f'{len(models)} models: expected one, or one for each level')
     if len(models)<len(given): return models, given[len(models):]
@@ -253,19 +270,31 @@ def split_inputs(given:list) -> tuple:
 
 def open_model(given:str, results:str|Path) -> nn.Module:
     "The network that an argument names"
-    if NAMED_AS_RECORD.fullmatch(given) and not Path(given).exists():
-        given = keep_model(read_record(find_record(given, results)), results)
-    return load_model(given)
+    return load_model(keep_model(read_record(find_record(given, results)), results) if is_run(given) else given)
 
 # %% ../nbs/61_predict.ipynb #077e5927
 def check_out(out:str):
     "`InputError` unless a table can be written to `out`: better known before than after the work"
     path = Path(out)
-    if path.suffix not in ('.csv', '.json'): raise InputError(f'out {out}: expected a name that ends in .csv or .json')
+    if path.suffix not in ('.csv', '.json'):
+        raise InputError(f'out {out or repr(out)}: expected a name that ends in .csv or .json')
     if not path.parent.is_dir(): raise InputError(f'out {out}: there is no folder {path.parent}: expected one')
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise InputError(f'out {out}: cannot be written: expected a file in a folder to write to')
 
+def check_apart(
+    out:str,         # File for the table
+    folders:list,    # Model folders
+    files:list,      # What is read; what is not there is left out
+):
+    "`InputError` if a table written to `out` would replace a file that is read, or lie in a model folder"
+    path = Path(out)
+    inside_of = [f for f in folders if path.resolve().is_relative_to(Path(f).resolve())]
+    if inside_of: raise InputError(f'out {out}: in the model folder {inside_of[0]}: expected another place')
+    if path.exists() and any(os.path.exists(f) and path.samefile(f) for f in files):
+        raise InputError(f'out {out}: one of the files that are read: expected another name')
+
+# %% ../nbs/61_predict.ipynb #39141ddf
 def table_text(table:pd.DataFrame, kind:str='.csv') -> str:
     "The table as CSV, or as a JSON list with an object for each image"
     if kind=='.csv': return table.to_csv(index=False, lineterminator='\n')
@@ -277,6 +306,15 @@ def asked_for(table:pd.DataFrame, names:bool, probabilities:bool) -> pd.DataFram
     return table[['image', *[c for k in kinds for t in TARGETS if (c := k.format(t)) in table]]]
 
 # %% ../nbs/61_predict.ipynb #1706534b
+def what_is_read(models:list, given:list, images:list, place:str|Path, results:str|Path) -> tuple:
+    "Model folders and files behind the arguments, such as they are or will be"
+    runs = [m for m in models if is_run(m)]
+    folders = [model_folder(m, results) if m in runs else m for m in models if not m.startswith('hf-hub:')]
+    tables = [Path(place)/name for name in COURSE] if place else []
+    listed = [file for _, file, _ in images if not callable(file)]    # what an archive holds is opened by a function
+    return folders, [*given, *listed, *tables, *(Path(results)/f'{m}.json' for m in runs)]
+
+# %% ../nbs/61_predict.ipynb #bebe0c28
 @console_script
 def resvit_predict(
     inputs:Param('A model, or one for each level, then images: files, a folder, an archive (.tar), a CSV with a column '
@@ -292,14 +330,16 @@ def resvit_predict(
 ):
     "Say what is on images. Example: resvit_predict MODEL photos --names --out photos.csv"
     check_one_of('broken', broken, BROKEN)
-    if out: check_out(out)
+    if out is not None: check_out(out)
+    check_given(images_dir=images_dir, mapping=mapping)
     models, given = split_inputs(inputs)
     images = find_images(given, images_dir)
     place = mapping or next((g for g in given if is_course(Path(g))), None)
+    if out is not None: check_apart(out, *what_is_read(models, given, images, place, results))
     nets = [open_model(m, results) for m in models]
     keep_memory()
     table = predict_images(nets, images, independent, broken, place)
     text = table_text(asked_for(table, names, probabilities), Path(out or 'x.csv').suffix)
     if out is None: return print(text, end='')
-    write_atomically(Path(out), lambda f: f.write(text.encode()))
+    write_atomically(Path(out), lambda f: f.write(text.encode(errors='backslashreplace')))
     print(f'{len(table):,} of {len(images):,} images: {out}')

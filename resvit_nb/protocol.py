@@ -275,6 +275,9 @@ def resvit_campaign(
     limit:int=None,          # Stop after so many trainings [none]
 ):
     "Train the runs of stage 2 that have no record yet, in their order. Example: resvit_campaign --steps a"
+    if limit is not None and limit<0: raise InputError(f'limit {limit}: expected 0 or more')
+    if not steps: raise InputError(f"steps '': expected some of {''.join(CAMPAIGN)}")
+    check_given(data_dir=data_dir, cifar_dir=cifar_dir)
     configs = [c for name in steps for c in step_runs(name)]
     source = source_commit()
     if not source.get('clean'):

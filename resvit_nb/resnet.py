@@ -6,6 +6,7 @@
 __all__ = ['Bottleneck', 'make_stage', 'init_weights', 'ResNet', 'resnet50', 'parameter_groups']
 
 # %% ../nbs/20_resnet.ipynb #58f67f88
+from numbers import Integral, Real
 import torch
 from torch import nn, Tensor
 from fastcore.basics import patch
@@ -63,14 +64,18 @@ def _check(ok: bool, name: str, wanted: str, got):
     "`InputError` in one line, unless `ok`: names the argument, what it should be and what it was."
     if not ok: raise InputError(f'{name}: expected {wanted}, got {got!r}')
 
+def _is_whole(n, least: int = 1) -> bool:
+    "Whether `n` is a whole number, Python's or numpy's, of at least `least`; True and False are none."
+    return isinstance(n, Integral) and not isinstance(n, bool) and n >= least
+
 def _check_arguments(depths, num_classes, width, drop, in_chans):
     "`InputError` for the first argument of `ResNet` that makes no network."
-    def counts(*ns): return all(isinstance(n, int) and n > 0 for n in ns)
+    def counts(*ns): return all(map(_is_whole, ns))
     _check(len(depths) == 4 and counts(*depths), 'depths', 'four positive whole numbers', depths)
     _check(counts(num_classes), 'num_classes', 'a positive whole number', num_classes)
     _check(counts(width), 'width', 'a positive whole number', width)
     _check(counts(in_chans), 'in_chans', 'a positive whole number', in_chans)
-    _check(isinstance(drop, (int, float)) and 0 <= drop < 1, 'drop', 'a rate with 0 <= drop < 1', drop)
+    _check(isinstance(drop, Real) and 0 <= drop < 1, 'drop', 'a rate with 0 <= drop < 1', drop)
 
 # %% ../nbs/20_resnet.ipynb #a71b4f59
 class ResNet(nn.Module):
@@ -95,7 +100,7 @@ class ResNet(nn.Module):
         self.layer3 = make_stage(8*width, 4*width, depths[2], stride=2)
         self.layer4 = make_stage(16*width, 8*width, depths[3], stride=2)
         self.global_pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.drop, self.fc = nn.Dropout(drop), nn.Linear(self.num_features, num_classes)
+        self.drop, self.fc = nn.Dropout(float(drop)), nn.Linear(self.num_features, num_classes)
         init_weights(self, zero_init_last)
 
 # %% ../nbs/20_resnet.ipynb #07e7c85b
@@ -117,10 +122,11 @@ def forward_features(self: ResNet,
 @patch
 def forward_head(self: ResNet,
     x: Tensor,  # feature maps (B, 32*w, H/32, W/32)
+    pre_logits: bool = False,  # what the classifier sees, (B, 32*w), instead of the logits?
 ) -> Tensor:
     "`(B, 32*w, H/32, W/32)` -> logits `(B, num_classes)`."
-    x = self.drop(self.global_pool(x))  # (B, 32*w)
-    return self.fc(x)                   # (B, num_classes)
+    x = self.drop(self.global_pool(x))      # (B, 32*w)
+    return x if pre_logits else self.fc(x)  # (B, num_classes)
 
 # %% ../nbs/20_resnet.ipynb #741b67ce
 @patch

@@ -320,13 +320,14 @@ def check_project(root:Path):
 # %% ../nbs/60_site.ipynb #a7c92cf2
 def check_images(plans:list, data_dir, pretrain_dir):
     "Read and split the images that the user names, before any training or download, and print what they are"
+    if not plans: return
     profile = plans[0].profile
     for config,folder in ((profile.base, data_dir), (profile.pretraining, pretrain_dir)):
         if folder is not None and config.data!='fractals': announce(config, images_of(config, folder))
 
 def own_place(profile:str, dataset:str|None, data_dir) -> str:
-    "The folder below `out` for the results of a command; each tree of own images has another"
-    return f'{profile}-{Path(data_dir).resolve().stem}' if dataset=='image_tree' else profile
+    "The folder below `out` for the results of a command; trees of own images with different names have different ones"
+    return f'{profile}-{Path(data_dir).resolve().name}' if dataset=='image_tree' else profile
 
 def plans_of(
     only:str|None,   # Name of a page of `nbs/experiments`; `None`: all of them

@@ -490,11 +490,12 @@ def draw_sheet(
 ):                            # A figure of matplotlib's
     "A row of images for every subclass, with its name"
     from matplotlib.figure import Figure    # here, because it looks for a home folder
-    shown,side = min(len(data.subclasses), most),data.resolution
+    shown,side = min(len(data.subclasses), most),min(data.resolution, 64)
     sheet = np.full((shown*side, each*side, 3), 255, np.uint8)
     for j in range(shown):
         for k,i in enumerate(np.flatnonzero(data.subclass==j)[:each]):
-            sheet[j*side:(j+1)*side, k*side:(k+1)*side] = data.images[i].transpose(1,2,0)
+            small = Image.fromarray(data.images[i].transpose(1,2,0)).resize((side,side), Image.Resampling.BOX)
+            sheet[j*side:(j+1)*side, k*side:(k+1)*side] = small
     fig = Figure(figsize=(9,.45*shown+.4), layout='constrained')
     ax = fig.subplots()
     ax.imshow(sheet)

@@ -13,7 +13,7 @@ import numpy as np, torch
 from fastcore.script import Param
 from .core import InputError, console_script, write_atomically
 from .images import NOVEL, TARGETS, HierarchicalImages, as_trained, find_split
-from .sources import check_course, describe, load_data
+from .sources import COURSE, check_course, describe, load_data
 from .models import load_model, set_novelty
 from .learner import keep_memory
 from .novelty import lend_novelty, novelty_entry
@@ -24,7 +24,7 @@ from .workers import run_all
 from .protocol import check_given
 from .novel_runs import foreign_classes, foreign_parts
 from .predict import (
-    answers, asked_for, check_out, class_numbers, decoded_blocks, find_images, image_logits, novel_images,
+    answers, asked_for, check_apart, check_out, class_numbers, decoded_blocks, find_images, image_logits, novel_images,
     predict_images, ready, table_text)
 
 # %% ../nbs/61a_submit.ipynb #07bd99dd
@@ -177,7 +177,8 @@ def resvit_submit(
 ):
     "Answer a course's test images, novel ones included. Example: resvit_submit COURSE --profile paper --out mine.csv"
     if not out.endswith('.csv'): raise InputError(f'out {out}: expected a name that ends in .csv')
-    check_out(out); check_writable(results); check_given(n_jobs, others=others)
+    check_out(out); check_apart(out, [], [Path(folder)/name for name in COURSE]); check_writable(results)
+    check_given(n_jobs, others=others)
     configs, place = submission_configs(profile, model, epochs, weights, seed), Path(folder)
     data, images = check_folder(place, configs, bool(others))
     foreign = read_others(others, data.resolution)
@@ -187,5 +188,5 @@ def resvit_submit(
     with cpu_threads(configs['subclass', ALL].threads):
         table, expected = submit(configs, models, data, images, foreign, place)
     text = table_text(asked_for(table, False, False))
-    write_atomically(Path(out), lambda f: f.write(text.encode()))
+    write_atomically(Path(out), lambda f: f.write(text.encode(errors='backslashreplace')))
     print(f'{out}: {said_novel(table)}', *(f'model: {models[t, ALL]}' for t in TARGETS), expected, sep='\n')

@@ -7,10 +7,11 @@ __all__ = ['PatchEmbed', 'Attention', 'Mlp', 'Block', 'init_weights', 'ViT', 'vi
            'resize_pos_embed', 'load_resized', 'parameter_groups']
 
 # %% ../nbs/21_vit.ipynb #35b1e7c7
+from numbers import Real
 import torch
 from torch import nn, Tensor
 from fastcore.basics import patch
-from .resnet import _check
+from .resnet import _check, _is_whole
 
 # %% ../nbs/21_vit.ipynb #cdd0a656
 class PatchEmbed(nn.Module):
@@ -22,9 +23,9 @@ class PatchEmbed(nn.Module):
         in_chans: int = 3,  # channels of the images
     ):
         super().__init__()
-        self.img_size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+        self.img_size = tuple(img_size) if isinstance(img_size, (tuple, list)) else (img_size, img_size)
         self.grid = tuple(side//patch_size for side in self.img_size)
-        _check(isinstance(in_chans, int) and in_chans > 0, 'in_chans', 'a positive whole number', in_chans)
+        _check(_is_whole(in_chans), 'in_chans', 'a positive whole number', in_chans)
         self.proj = nn.Conv2d(in_chans, dim, patch_size, stride=patch_size)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -103,16 +104,15 @@ def init_weights(net: nn.Module):
 # %% ../nbs/21_vit.ipynb #415ade78
 def _check_arguments(img_size, patch_size, num_classes, dim, depth, heads, mlp_ratio, drop, gelu, inner_drop):
     "`InputError` for the first argument of `ViT` that makes no network."
-    def count(n): return isinstance(n, int) and n > 0
     counts = dict(patch_size=patch_size, num_classes=num_classes, dim=dim, depth=depth, heads=heads)
-    for name, n in counts.items(): _check(count(n), name, 'a positive whole number', n)
+    for name, n in counts.items(): _check(_is_whole(n), name, 'a positive whole number', n)
     sides = img_size if isinstance(img_size, (tuple, list)) else (img_size, img_size)
-    _check(len(sides) == 2 and all(count(n) and n % patch_size == 0 for n in sides), 'img_size',
+    _check(len(sides) == 2 and all(_is_whole(n) and n % patch_size == 0 for n in sides), 'img_size',
            f'one or two positive multiples of patch_size={patch_size}', img_size)
     _check(dim % heads == 0, 'heads', f'a divisor of dim={dim}', heads)
-    _check(isinstance(mlp_ratio, (int, float)) and mlp_ratio > 0, 'mlp_ratio', 'a positive number', mlp_ratio)
+    _check(isinstance(mlp_ratio, Real) and mlp_ratio > 0, 'mlp_ratio', 'a positive number', mlp_ratio)
     for name, p in dict(drop=drop, inner_drop=inner_drop).items():
-        _check(isinstance(p, (int, float)) and 0 <= p < 1, name, f'a rate with 0 <= {name} < 1', p)
+        _check(isinstance(p, Real) and 0 <= p < 1, name, f'a rate with 0 <= {name} < 1', p)
     _check(gelu in ('exact', 'tanh'), 'gelu', "'exact' or 'tanh'", gelu)
 
 # %% ../nbs/21_vit.ipynb #165e34fc
@@ -133,7 +133,7 @@ class ViT(nn.Module):
     ):
         super().__init__()
         _check_arguments(img_size, patch_size, num_classes, dim, depth, heads, mlp_ratio, drop, gelu, inner_drop)
-        self.num_classes, self.num_features = num_classes, dim
+        self.num_classes, self.num_features, drop, inner_drop = num_classes, dim, float(drop), float(inner_drop)
         self.patch_embed = PatchEmbed(img_size, patch_size, dim, in_chans)
         N = self.patch_embed.grid[0]*self.patch_embed.grid[1]
         self.cls_token, self.pos_embed = nn.Parameter(torch.zeros(1, 1, dim)), nn.Parameter(torch.zeros(1, 1 + N, dim))
@@ -152,9 +152,10 @@ def forward_features(self: ViT, x: Tensor) -> Tensor:
 
 # %% ../nbs/21_vit.ipynb #1b12d2d6
 @patch
-def forward_head(self: ViT, x: Tensor) -> Tensor:
-    "`(B, N+1, D)` -> logits `(B, num_classes)`, from the class token alone."
-    return self.head(self.head_drop(x[:, 0]))
+def forward_head(self: ViT, x: Tensor, pre_logits: bool = False) -> Tensor:
+    "`(B, N+1, D)` -> logits `(B, num_classes)`, from the class token alone; with `pre_logits` that token, `(B, D)`."
+    x = self.head_drop(x[:, 0])               # (B, D)
+    return x if pre_logits else self.head(x)  # (B, num_classes)
 
 # %% ../nbs/21_vit.ipynb #1d5f5acc
 @patch

@@ -151,3 +151,24 @@ def settings(folder):
 def test_a_page_is_the_same_everywhere(which, plain_page, tmp_path):
     assert len(plain_page) == 2 and plain_page[1] == 'Gänge 7\n'
     assert page_in(tmp_path, **settings(tmp_path)[which]) == plain_page
+
+def test_the_page_on_novel_classes_of_ones_own_images(tmp_path):
+    from PIL import Image
+    for name in ('sea/crab', 'sea/eel', 'land/ox', 'land/yak'):
+        (folder := tmp_path/'zoo.2024'/name).mkdir(parents=True)
+        for i in range(10): Image.new('RGB', (9, 9), (20*i, 5*len(name), 90)).save(folder/f'{i}.png')
+    done = run('resvit_reproduce', '--profile', 'smoke', '--dataset', 'image_tree', '--data_dir', tmp_path/'zoo.2024', '--only', 'novel', '--out', tmp_path/'out', '--results', tmp_path/'results')
+    assert done.returncode == 0, done.stderr
+    assert 'Not tried on images of your own' in (tmp_path/'out/site/experiments/novel.html').read_text('utf-8')
+
+def test_trees_with_other_names_have_other_places(tmp_path):
+    from resvit_nb.site import own_place
+    places = [own_place('quick', 'image_tree', tmp_path/name) for name in ('photos', 'photos.2023', 'photos.tar')]
+    assert len(set(places)) == 3 and own_place('quick', None, None) == 'quick'
+
+@pytest.mark.parametrize('options, message', [(('--limit', '-2'), 'limit -2: expected 0 or more'), (('--steps', ''), "steps '': expected some of abcdef"),
+    (('--cifar_dir', 'gone.tar'), 'cifar_dir gone.tar: folder or archive missing'), (('--steps', 'az'), 'expected')])
+def test_impossible_campaigns(options, message, tmp_path, capsys):
+    from resvit_nb.protocol import resvit_campaign
+    with pytest.raises(SystemExit) as e: resvit_campaign.command([*options, '--results', str(tmp_path)])
+    assert message in str(e.value) and list(tmp_path.iterdir()) == []

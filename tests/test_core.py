@@ -1,7 +1,9 @@
 "Errors of one line, functions as commands, files written whole or not at all."
-import json, os, re, signal, subprocess, sys
+import json, os, pickle, re, signal, subprocess, sys, threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import pytest, torch
+from resvit_nb import core
 from resvit_nb.core import InputError, check_one_of, console_script, write_atomically
 
 @console_script
@@ -108,3 +110,30 @@ def test_another_broken_pipe_is_told():
     def spam(): "Prints"; raise BrokenPipeError(32, 'Broken pipe')
     with pytest.raises(SystemExit) as left: spam.command([])
     assert left.value.code == 'spam: error: [Errno 32] Broken pipe'
+
+def test_what_a_caller_puts_before_the_message_is_not_printed():
+    e = InputError('disk: full')
+    e.args = ('Exception occured in `Saver` when calling event `after_fit`:\n\tdisk: full',)    # as fastai does
+    assert str(e) == 'disk: full' and str(pickle.loads(pickle.dumps(e))) == 'disk: full'
+
+@pytest.mark.parametrize('closed', ['>&-', '2>&-', '>&- 2>&-'])
+def test_commands_work_where_nobody_listens(closed, tmp_path):
+    command = Path(sys.executable).with_name('resvit_data')
+    done = subprocess.run(['sh', '-c', f'exec {command} --resolution 8 --sheet {tmp_path}/s.png {closed}'], capture_output=True, text=True, env=os.environ | dict(RESVIT_CACHE=str(tmp_path/'cache')))
+    assert done.returncode == 0 and (tmp_path/'s.png').exists() and 'Traceback' not in done.stderr, done
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='no /dev/full here')
+def test_help_that_cannot_be_printed_is_one_line():
+    command = Path(sys.executable).with_name('resvit_predict')
+    done = subprocess.run(f'{command} --help > /dev/full', shell=True, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count('\n') == 1 and 'cannot be printed' in done.stderr
+
+def test_only_the_dealer_of_a_broken_pool_is_hushed(monkeypatch):
+    said = []
+    monkeypatch.setattr(threading, 'excepthook', lambda args: said.append(args.exc_type))
+    class _ExecutorManagerThread(threading.Thread): pass
+    def fail(): raise KeyError
+    with pytest.raises(ZeroDivisionError), core.stopping(ThreadPoolExecutor(1)): 1/0
+    for kind in (_ExecutorManagerThread, threading.Thread):
+        thread = kind(target=fail); thread.start(); thread.join()
+    assert said == [KeyError]

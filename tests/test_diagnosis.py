@@ -1,5 +1,6 @@
 "Attacks on the ten checks: planted mistakes that nobody gave them, honest inputs, bad input"
-import numpy as np, pytest
+import tracemalloc
+import numpy as np, pandas as pd, pytest, torch
 from resvit_nb.core import InputError
 from resvit_nb import diagnosis as dx
 
@@ -77,7 +78,15 @@ N = np.arange(60)%3
     ((N.astype(object), N), 'expected class numbers'), ((['bird']*60, N), 'expected class numbers'), ((N>0, N), 'expected class numbers'),
     ((N, N, None, N[1:]), 'losses (59,)'), ((N, N, None, np.full(60, np.nan)), 'losses[0] is nan'), ((N, N, None, -1.-N), 'losses[0] is -1.0'),
     ((N, N, None, None, 1), 'batch 1: expected 2 to'), ((N, N, None, None, 61), 'batch 61: expected 2 to'), ((N*0, N*0), '1 class: expected at least 2'),
-    ((N, N, []), '0 names: expected 2'), ((N*0, N*0, ['a']), '1 names: expected 2'), ((N, N, None, ['a']*60), 'losses: expected numbers'), ((N, N*10**9), 'labels[1] is 1000000000: expected')])
+    ((N, N, []), '0 names: expected 2'), ((N*0, N*0, ['a']), '1 names: expected 2'), ((N, N, None, ['a']*60), 'losses: expected numbers'), ((N, N*10**9), 'labels[1] is 1000000000: expected'),
+    ((N, N, 7), 'names: int, expected a list of names'), ((N, N, {0: 'a', 1: 'b', 2: 'c'}), 'names: dict, expected'), ((N, N, 'abc'), 'names: str, expected'),
+    ((N, N, {'a', 'b', 'c'}), 'names: set, expected'), ((N, N, np.array(['a', 'b'])), 'predictions[2] is 2: expected 0 to 1'), ((N, N, np.array('a')), 'names: ndarray, expected'),
+    ((N, N, iter('a')), '1 names: expected 2'), (([[1], *N[1:]], [[1, 2], *N[1:]]), 'predictions: expected one class number for each image'), ((N, [N, N[1:]]), 'labels: expected one'),
+    ((N, N, None, [[1.], *N[1:]]), 'losses: expected numbers'), ((torch.zeros(2, 30), N), 'predictions (2, 30)'), ((torch.tensor(N)>0, N), 'expected class numbers'),
+    ((torch.tensor(N+.5, dtype=torch.bfloat16), N), 'predictions[0] is 0.5'), ((N, N, None, torch.tensor(N-1., requires_grad=True)), 'losses[0] is -1.0'),
+    ((N, N, None, None, None), 'batch None: expected 2 to the number of images, 60, as a whole number'), ((N, N, None, None, '16'), "batch '16': expected 2"),
+    ((N, N, None, None, 16.), 'batch 16.0: expected 2'), ((N, N, None, None, 2.5), 'batch 2.5: expected 2'), ((N, N, None, None, True), 'batch True: expected 2'),
+    ((N, N, None, None, np.array([8, 8])), 'batch array([8, 8]): expected 2'), ((N, N, None, None, -8), 'batch -8: expected 2')])
 def test_bad_input_is_one_line(args, words):
     with pytest.raises(InputError) as e: dx.diagnose(*args)
     assert words in str(e.value) and '\n' not in str(e.value)
@@ -94,3 +103,39 @@ def test_an_order_of_strings_that_changes_nothing_is_not_seen(classes):
         planted = dx.PLANTED[how][0](p, y, np.random.default_rng(0))
         assert np.array_equal(planted[0], p) and np.array_equal(planted[1], y)
     assert dx.diagnose(p, y).found == []
+
+@pytest.mark.parametrize('of', [np.array, pd.Series, pd.Index, tuple, iter, lambda names: pd.Series(names, index=names[::-1]), lambda names: dict.fromkeys(names).keys(),
+                                lambda names: pd.Categorical(names), lambda names: (n for n in names)])
+def test_names_of_any_kind(of):
+    p, y = honest()
+    names = [f'{(11*i)%30:02} plant' for i in range(30)]
+    order = np.array(sorted(range(30), key=lambda i: names[i]))
+    assert repr(dx.diagnose(np.argsort(order)[p], y, of(names))) == repr(dx.diagnose(np.argsort(order)[p], y, names))
+    assert repr(dx.diagnose(p, y, torch.arange(30))) == repr(dx.diagnose(p, y, range(30)))
+
+@pytest.mark.parametrize('of', [torch.tensor, pd.Series, list, lambda v: torch.tensor(v, dtype=torch.bfloat16), lambda v: torch.tensor(v, dtype=torch.float16),
+                                lambda v: torch.tensor(v, dtype=torch.float32, requires_grad=True), lambda v: torch.tensor(v, dtype=torch.int16)])
+def test_predictions_labels_and_losses_of_any_kind(of):
+    p, y = honest(700, 20)
+    losses = np.where(p==y, .5, 2.)
+    assert repr(dx.diagnose(of(p), of(y), losses=of(np.ceil(losses)))) == repr(dx.diagnose(p, y, losses=np.ceil(losses)))
+
+@pytest.mark.parametrize('of', [int, np.int64, np.uint8, lambda n: np.array(n), lambda n: torch.tensor(n)])
+def test_batch_sizes_of_any_kind(of):
+    p, y = honest()
+    assert repr(dx.diagnose(p, y, batch=of(25))) == repr(dx.diagnose(p, y, batch=25)) and 'batch of 25 ' in repr(dx.diagnose(p, y, batch=of(25)))
+
+@pytest.mark.parametrize('batch', [2, 3, 4000, 8000])
+def test_memory_does_not_grow_with_the_square(batch):
+    p, y = honest(8000, 10)
+    tracemalloc.start()
+    dx.diagnose(p, y, batch=batch)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 10e6    # one bool for every step and image: 64 MB; one float for every two batches of two: 128 MB
+
+def test_pairs_within_and_between_batches_by_hand():
+    p, y = np.array([0, 1, 2, 0, 1, 1, 2]), np.array([1, 0, 2, 2, 0, 1, 0])
+    pairs = lambda i, j: (p[i:i+2, None]==y[None, j:j+2]).mean()
+    within, between = ([pairs(i, j) for i in (0, 2, 4) for j in (0, 2, 4) if (i==j)==same] for same in (True, False))
+    assert dx.in_batches(p, y, 3, 2) == pytest.approx((np.mean(within), np.mean(between)))

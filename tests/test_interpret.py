@@ -1,9 +1,10 @@
 "Looking inside: networks, layers, classes and images that do not fit, and unusual ways of use."
 import copy
 from pathlib import Path
-import matplotlib.pyplot as plt, numpy as np, pytest, timm, torch
+import matplotlib.pyplot as plt, numpy as np, pandas as pd, pytest, timm, torch
 from PIL import Image
 from torch import nn
+from torch.nn import functional as F
 from resvit_nb.core import InputError
 from resvit_nb.resnet import resnet50
 from resvit_nb.vit import ViT
@@ -143,10 +144,16 @@ def test_maps_and_rows_that_do_not_fit(vit, tmp_path):
     maps = attention_maps(vit, images)
     assert refused(class_token_map, maps, (7, 9)) == 'weights: expected rows of 64, for a grid of (7, 9), got (3, 2, 3, 65, 65)'
     assert refused(attention_rollout, maps[0]) == 'maps: expected (depth, B, heads, N+1, N+1), got (2, 3, 65, 65)'
-    for rows, titles in (({}, None), ({'a': images, 'b': images[:1]}, None), ({'a': images[:1], 'b': images}, None), ({'a': images}, ['one'])):
-        assert refused(plot_rows, rows, titles).startswith('rows: expected as many pictures in each, and as many titles, got [')
+    for rows, titles in (({}, None), ({'a': images, 'b': images[:1]}, None), ({'a': images[:1], 'b': images}, None), ({'a': images}, ['one']), ({'a': images[:0]}, None), ({'a': [], 'b': []}, None), ({'a': None}, None)):
+        assert refused(plot_rows, rows, titles).startswith('rows: expected as many pictures in each, at least one, and as many titles, got [')
     (tmp_path/'x.png').write_text('<html>', 'utf-8')
-    for path in (tmp_path/'x.png', tmp_path/'nowhere.png'): assert refused(plot_rows, {'a': [path]}).startswith(f'{path}: not a readable image')
+    for path, wrong in ((tmp_path/'x.png', 'not a readable image'), (tmp_path/'nowhere.png', 'image missing')):
+        assert refused(plot_rows, {'a': [path]}).startswith(f'{path}: {wrong}') and refused(plot_attention, path, maps[0]).startswith(f'{path}: {wrong}')
+    for bad in (images, images[:, 0, 0], 3, [None], [torch.zeros(3, 0, 4)], [torch.zeros(2, 5, 5)]):
+        if bad is not images: assert refused(plot_rows, {'a': bad}).startswith('picture: expected an image (3, H, W) or a map (H, W), got (')
+        assert refused(plot_attention, images[0], maps[0, 0] if bad is images else np.zeros((2, 0, 4, 4))).startswith('maps: expected (depth, heads, rows, columns), got (')
+    assert refused(plot_rows, {'a': [{}]}) == "picture: expected numbers in an array, got 'dict'" and refused(plot_rows, [images]) == "rows: expected name -> pictures, got 'list'"
+    assert plt.get_fignums() == []    # a refusal leaves no empty figure
     for f, what in ((plot_filters, 'filters'), (plot_positions, 'similarities')): assert refused(f, {}).startswith(f'{what}: expected those of at least one network')
     assert 'with several patches' in refused(plot_positions, {'a': position_similarity(ViT(img_size=8, patch_size=8, num_classes=2, dim=48, depth=1, heads=3))})
     plt.close('all')
@@ -194,10 +201,65 @@ def test_pictures_and_paths_are_drawn(tmp_path, vit):
     picture.save(tmp_path/'picture.png')
     fig = plot_rows({'pictures': [picture, tmp_path/'picture.png', str(tmp_path/'picture.png')]})
     fig.canvas.draw()
-    drawn = [ax.get_images()[0].get_array() for ax in fig.axes]
-    assert [d.shape for d in drawn] == [(10, 20, 3)]*3 and all((d == drawn[0]).all() and d.max() == 1 and d.min() == 0 for d in drawn)
+    drawn = [np.asarray(ax.get_images()[0].get_array()) for ax in fig.axes]
+    assert [d.shape for d in drawn] == [(10, 10, 3)]*3 and all((d == drawn[0]).all() for d in drawn) and np.unique(drawn[0]) == pytest.approx([7/255])    # the square in the middle
     maps = class_token_map(attention_maps(vit, images), (8, 8))[:, 0]
     plt.close(plot_attention(picture, maps)); plt.close(fig)
+
+def drawn(fig):
+    "The arrays that a figure of rows shows"
+    arrays = [np.asarray(ax.get_images()[0].get_array(), np.float32) for ax in fig.axes if ax.get_images()]
+    plt.close(fig)
+    return arrays
+
+def odd_pictures(folder):
+    "Files that a viewer shows in another way than their bytes are"
+    values = np.random.default_rng(0).integers(0, 256, (21, 13, 4), dtype=np.uint8)
+    turned = Image.Exif(); turned[0x112] = 8
+    Image.fromarray(values[..., 0].astype(np.uint16) << 8).save(folder/'grey.png')
+    Image.fromarray(values[..., :3]).save(folder/'turned.png', exif=turned)
+    Image.fromarray(values[..., :2]).save(folder/'half.png')
+    Image.fromarray(values[..., 0]).save(folder/'colour.png', transparency=int(values[9, 6, 0]))
+    return [folder/f'{name}.png' for name in ('grey', 'turned', 'half', 'colour')]
+
+def test_a_picture_is_drawn_as_the_network_sees_it(tmp_path, vit):
+    paths = odd_pictures(tmp_path)
+    seen = [decode_image(path, 13, 'picture').transpose(1, 2, 0)/255 for path in paths]
+    pictures = [Image.open(path) for path in paths]
+    maps = class_token_map(attention_maps(vit, images), (8, 8))[:, 0]
+    for rows in ({'paths': paths}, {'texts': map(str, paths)}, {'pictures': pictures}):
+        for a, b in zip(drawn(plot_rows(rows)), seen, strict=True): np.testing.assert_allclose(a, b, atol=1e-6)
+    for path, b in zip(paths, seen): np.testing.assert_allclose(drawn(plot_attention(path, maps))[0], b, atol=1e-6)
+    assert drawn(plot_rows({'one': paths[0]}))[0].shape == (13, 13, 3)
+    assert drawn(plot_rows({'large': Image.new('RGB', (900, 600), 'white')}))[0].shape == (256, 256, 3)
+    assert np.stack(drawn(plot_rows({'white': Image.new('RGB', (3, 3), 'white')}))).min() == 1    # not stretched: white is white
+
+@pytest.mark.parametrize('of', [lambda v: v.numpy(), lambda v: v.numpy()[::-1].copy()[::-1], lambda v: v.double().numpy(), lambda v: list(v.numpy()), lambda v: v.tolist(),
+                                lambda v: v.clone().requires_grad_(), lambda v: (t for t in v)], ids=['numpy', 'reversed', 'double', 'list', 'lists', 'gradient', 'generator'])
+def test_arrays_are_drawn_as_tensors_are(of, vit):
+    for a, b in zip(drawn(plot_rows({'images': of(images), 'maps': of(images[:, 0])}, pd.Series(['a', 'b']))), drawn(plot_rows({'images': images, 'maps': images[:, 0]})), strict=True):
+        np.testing.assert_array_equal(a, b)
+    if isinstance(of(images), (np.ndarray, torch.Tensor)):
+        maps = class_token_map(attention_maps(vit, images), (8, 8))[:, 1]
+        for a, b in zip(drawn(plot_attention(of(images)[1], of(maps))), drawn(plot_attention(images[1], maps)), strict=True): np.testing.assert_array_equal(a, b)
+        near, filters = position_similarity(vit), first_filters(vit)
+        for plot, values in ((plot_positions, near), (plot_filters, filters)):
+            for a, b in zip(drawn(plot({'a': of(values)})), drawn(plot({'a': values})), strict=True): np.testing.assert_array_equal(a, b)
+        assert torch.equal(map_similarity(of(images[:, 0]), of(images[:, 1])), map_similarity(images[:, 0], images[:, 1]))
+
+@pytest.mark.parametrize('network', ['vit', 'timm'])
+def test_autocast_rounds_no_product_of_maps(vit, network):
+    torch.manual_seed(0)
+    net = vit if network == 'vit' else timm.create_model('vit_tiny_patch16_224', img_size=32, patch_size=8, depth=3, num_classes=3).eval()
+    wanted = position_similarity(net)
+    with torch.autocast('cpu', torch.bfloat16):
+        maps, heat, near = attention_maps(net, images), rollout_heat(net, images), position_similarity(net)
+        rolled = attention_rollout(maps)
+    assert {t.dtype for t in (maps, rolled, heat, near)} == {torch.float32} and torch.equal(rolled, attention_rollout(maps)) and torch.equal(near, wanted)
+    grid = (8, 8) if network == 'vit' else (4, 4)
+    shares = class_token_map(attention_rollout(maps), grid)[:, None]
+    enlarged = F.interpolate(shares, (32, 32), mode='bilinear')[:, 0]
+    torch.testing.assert_close(heat, enlarged/enlarged.amax((1, 2), keepdim=True))
 
 
 # ---- pictures and timm's networks
@@ -244,8 +306,22 @@ def test_vits_of_timm(name, photo):
     torch.testing.assert_close(maps.sum(-1), torch.ones(maps.shape[:-1]))
     assert rollout_heat(net, x).shape == (2, 2*patch, 2*patch) and torch.equal(net(x), before) and all(m.fused_attn for m in net.modules() if hasattr(m, 'fused_attn'))
 
+@pytest.mark.parametrize('name, size, first', [('vit_tiny_patch16_224', (32, 48), 1), ('deit_tiny_distilled_patch16_224', (48, 48), 2),
+                                               ('vit_small_patch14_reg4_dinov2', (28, 42), 0), ('vit_base_patch16_siglip_224', (32, 32), 0)])
+def test_positions_of_timms_vits(name, size, first):
+    torch.manual_seed(0)
+    net = timm.create_model(name, img_size=size, depth=1, num_classes=0)
+    torch.nn.init.normal_(net.pos_embed)
+    grid, near = net.patch_embed.grid_size, position_similarity(net)
+    v = net.pos_embed[0, first:].detach()
+    assert near.shape == (*grid, *grid) and len(v) == grid[0]*grid[1]
+    torch.testing.assert_close(near[1, 0, 0, 1], F.cosine_similarity(v[grid[1]], v[1], dim=0))
+    plt.close(plot_positions({name: near}))
+
 def test_networks_of_timm_that_have_no_such_maps():
     x = torch.randn(1, 3, 64, 64)
     for name, sizes in (('swin_tiny_patch4_window7_224', dict(img_size=64, window_size=4)), ('resnet18', {})):
         assert refused(attention_maps, timm.create_model(name, **sizes), x).startswith('model: expected a ViT')
     assert 'one class token' in refused(rollout_heat, timm.create_model('vit_small_patch16_dinov3', img_size=64, depth=1), x)
+    for name, sizes in (('vit_small_patch16_dinov3', dict(img_size=64, depth=1)), ('pit_ti_224', {}), ('resnet18', {})):
+        assert refused(position_similarity, timm.create_model(name, **sizes)).startswith('model: expected a ViT')

@@ -2,7 +2,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-import pytest, timm, torch
+import numpy as np, pytest, timm, torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
@@ -10,9 +10,11 @@ from unittest.mock import patch as replaced
 from resvit_nb.core import InputError
 from resvit_nb.resnet import ResNet, resnet50
 from resvit_nb.vit import ViT, load_resized, resize_pos_embed, vit_tiny
+from resvit_nb.config import RANGES
 from resvit_nb.models import (
-    MODELS, ModelInfo, count_multiply_adds, create_model, fit_weights, load_model, load_weights, new_model, read_weights,
-    parameter_groups, save_model, save_weights, set_novelty)
+    LARGEST, MODELS, NOVELTY_SCORES, HubResNet, HubViT, ModelInfo, count_multiply_adds, create_model, fit_weights, load_model,
+    load_weights, new_model, read_config, read_weights, parameter_groups, save_model, save_weights, set_novelty)
+from resvit_nb.novelty import LOGIT_SCORES
 
 VIT = dict(img_size=32, patch_size=4, dim=48, depth=2, heads=3)
 
@@ -51,8 +53,28 @@ def logits(net, x):
     (lambda: new_model('vit_tiny', img_size=30), 'img_size: expected one or two positive multiples of patch_size=16, got 30'),
     (lambda: create_model('resnet50', 0), 'num_classes: expected a positive whole number, got 0'),
     (lambda: create_model('vit_tiny', drop=1.), 'drop: expected a rate with 0 <= drop < 1, got 1.0'),
+    *((lambda make=make: make(num_classes=True), 'num_classes: expected a positive whole number, got True') for make in (resnet50, vit_tiny, narrow, small_vit)),
+    (lambda: small_vit(depth=True), 'depth: expected a positive whole number, got True'),
+    (lambda: narrow().reset_classifier(False), 'num_classes: expected a whole number from 0, got False'),
+    (lambda: narrow(width=np.int16(0)), 'width: expected a positive whole number, got 0'),
+    (lambda: narrow(drop=np.float32('nan')), 'drop: expected a rate with 0 <= drop < 1, got nan'),
 ])
 def test_bad_argument(make, message): assert refused(make) == message
+
+NUMPY_RESNET = dict(num_classes=np.int32(5), width=np.int64(8), depths=(np.int8(1),)*4, drop=np.float16(.25), small_stem=np.True_)
+NUMPY_VIT = dict(img_size=(np.int64(8), np.int16(24)), patch_size=np.int8(4), num_classes=np.uint8(5), dim=np.int64(48), depth=np.int64(1), heads=np.int64(3), inner_drop=np.float32(.5))
+
+@pytest.mark.parametrize('cls, sizes', [(HubResNet, NUMPY_RESNET), (HubViT, NUMPY_VIT), (ResNet, NUMPY_RESNET), (ViT, NUMPY_VIT)])
+def test_numbers_of_numpy_are_numbers(tmp_path, cls, sizes):
+    torch.manual_seed(0)
+    net, x = cls(**sizes), torch.randn(2, 3, 8, 24)
+    assert logits(net, x).shape == (2, 5)
+    assert [m.p for m in net.modules() if isinstance(m, nn.Dropout) and m.p] == ([.25] if 'width' in sizes else [.5]*3)
+    if cls not in (HubResNet, HubViT): return
+    net.reset_classifier(np.int64(7))
+    net.save_pretrained(tmp_path/'net')
+    again = cls.from_pretrained(tmp_path/'net')
+    assert torch.equal(logits(again, x), logits(net, x)) and again.num_classes == 7
 
 @pytest.mark.parametrize('net, shape, wanted', [(narrow, (3, 32, 32), '(B, 3, H, W)'), (narrow, (2, 1, 32, 32), '(B, 3, H, W)'),
     *((small_vit, shape, '(B, 3, 32, 32)') for shape in ((2, 3, 64, 64), (3, 32, 32), (2, 1, 32, 32)))])
@@ -77,6 +99,26 @@ def test_unreadable_files(tmp_path):
     assert said['torn.pth'].startswith('weights: torn.pth is damaged') and said['empty.pt'].startswith('weights: empty.pt is damaged')
     assert said['tensor.pth'] == 'weights: tensor.pth holds a Tensor; expected a dict of tensors by name'
     assert said['weights.h5'] == "weights: expected None, 'imagenet' or a .safetensors, .pth or .pt file, got 'weights.h5'"
+
+@pytest.mark.parametrize('content', [b'\x80\x02(.', b'\x80\x04\x95\x01.', b'\x80\x02h\x07.', b'\x80\x02(K\x01K\x02K\x03u.', b'\x80\x02Nb.', b'\x80\x02\x8a\xff', b'PK\x05\x06'+bytes(18), bytes(range(256))])
+@pytest.mark.parametrize('suffix', ['.pth', '.pt'])
+def test_damaged_pickles(tmp_path, content, suffix):
+    (tmp_path/f'w{suffix}').write_bytes(content)
+    assert refused(read_weights, tmp_path/f'w{suffix}').startswith(f'weights: {tmp_path}/w{suffix} is damaged')
+
+@pytest.mark.parametrize('error', [AssertionError, AttributeError, TypeError, RecursionError, ZeroDivisionError])
+def test_whatever_a_damaged_file_raises(tmp_path, monkeypatch, error):
+    def spoil(*args, **kwargs): raise error('deep inside')
+    (tmp_path/'w.pt').touch()
+    monkeypatch.setattr('torch.load', spoil)
+    assert refused(read_weights, tmp_path/'w.pt') == f'weights: {tmp_path}/w.pt is damaged or no .pt file ({error.__name__})'
+    def full(*args, **kwargs): raise MemoryError
+    monkeypatch.setattr('torch.load', full)
+    with pytest.raises(MemoryError): read_weights(tmp_path/'w.pt')
+
+def test_entries_without_a_name(tmp_path):
+    torch.save({3: torch.zeros(2)}, tmp_path/'w.pt')
+    assert refused(read_weights, tmp_path/'w.pt') == f'weights: {tmp_path}/w.pt, entry 3: expected a name'
 
 def test_misfits():
     old, same, tiny = narrow().state_dict(), narrow(), small_vit()
@@ -105,11 +147,9 @@ def test_saving_to_a_bad_place(tmp_path):
 def test_a_full_disk_leaves_the_old_file(tmp_path):
     file = save_weights(narrow(), tmp_path/'old.safetensors')
     before = file.read_bytes()
-    def disk_full(state, part, metadata):
-        Path(part).write_bytes(b'half')
-        raise OSError(28, 'No space left on device')
-    with replaced.dict(save_weights.__globals__, save_file=disk_full), pytest.raises(OSError, match='No space left'):
-        save_weights(narrow(), file)
+    def disk_full(*args): raise OSError(28, 'No space left on device')
+    with replaced('os.fsync', disk_full):
+        assert refused(save_weights, narrow(), file) == f'{file}: cannot be written (No space left on device)'
     assert file.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ['old.safetensors']
 
 
@@ -297,6 +337,26 @@ def test_checkpointing_changes_no_bit(name, sizes):
         found.append({k: v.clone() for k, v in net.state_dict().items()})
     for k, v in found[0].items(): assert torch.equal(v, found[1][k]) and torch.equal(v, found[2][k]), k
 
+@both
+def test_a_compiled_network_with_checkpointing(name):
+    def steps(compiled):
+        torch.manual_seed(1)
+        net = from_timm(name, num_classes=3, **(dict(depths=(1, 1, 1, 1)) if 'resnet' in name else {}))
+        net.set_grad_checkpointing(compiled)
+        f = torch.compile(net.train(), backend='aot_eager') if compiled else net.train()
+        for x in torch.randn(2, 2, 3, 32, 32): f(x).square().sum().backward()
+        return [*(p.grad for p in net.parameters()), *net.buffers()]
+    for a, b in zip(steps(False), steps(True), strict=True): torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+@both
+@pytest.mark.parametrize('classes', [0, 4])
+def test_features_by_the_name_that_timm_has_for_them(name, classes):
+    torch.manual_seed(0)
+    net, x = from_timm(name, num_classes=classes).eval(), torch.randn(2, 3, 32, 32)
+    with torch.no_grad(): maps = net.forward_features(x); pooled = net.forward_head(maps, pre_logits=True)
+    assert pooled.shape == (2, net.num_features) and torch.equal(net.get_classifier()(pooled), logits(net, x))
+    assert torch.equal(net.forward_head(maps, pre_logits=False), logits(net, x))
+
 def test_checkpointing_keeps_less():
     def saved(again):
         kept, net = [], narrow().train()
@@ -334,7 +394,9 @@ def test_model_folder_and_back(tmp_path, target, sizes):
     (dict(mean=[0, 0]), 'mean: expected three numbers'), (dict(std=[0, 1, 1]), 'std: expected numbers above 0'), (dict(std=[float('nan')]*3), 'std: expected three numbers'),
     (dict(novelty=dict(score='entropy')), 'novelty: expected a dict with score, threshold, level'), (dict(num_classes=3), 'num_classes: expected 2, got 3'),
     (dict(width=16), "entry 'conv1.weight': expected [16, 3, 7, 7]"), (dict(width='8'), 'width: expected a positive whole number'), (dict(depths=3), 'sizes of no network'),
-    (dict(sha256='0'*64), 'damaged or changed'), (dict(novelty=7), 'novelty: expected')])
+    (dict(sha256='0'*64), 'damaged or changed'), (dict(novelty=7), 'novelty: expected'), (dict(resolution=10**25), 'resolution: expected pixels, at most 8192'), (dict(image_size=8193), 'image_size: expected pixels, at most 8192'),
+    (dict(novelty=dict(score='entropy', threshold=-10**320, level='subclass')), 'novelty: expected a dict'), (dict(mean=[0, 10**320, 0]), 'mean: expected three numbers'), (dict(width=10**25), 'sizes of no network (TypeError: '),
+    (dict(novelty=dict(score='Entropy', threshold=0, level='subclass')), "novelty score 'Entropy': expected one of maximum softmax"), (dict(scores='good'), 'scores: expected None, or numbers by name'), (dict(run_id=7), 'run_id: expected text')])
 def test_spoilt_configurations(tmp_path, changes, message):
     place = folder(tmp_path, **changes)
     assert message in refused(load_model, place) and str(place) in refused(load_model, place)
@@ -348,6 +410,56 @@ def test_folders_that_are_none(tmp_path):
     assert 'not written by resvit_nb' in refused(load_model, place)
     net.save_pretrained(tmp_path/'plain')
     assert 'not written by resvit_nb' in refused(load_model, tmp_path/'plain')
+
+def test_limits_and_scores_are_those_of_the_pages_above(): assert LARGEST == RANGES['image_size'][1] and NOVELTY_SCORES == tuple(LOGIT_SCORES)
+
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16', 'utf-16-le', 'utf-32', 'utf-16-be'])
+def test_configurations_that_are_not_utf8(tmp_path, encoding):
+    place = folder(tmp_path)
+    (place/'config.json').write_bytes((place/'config.json').read_text('utf-8').encode(encoding))
+    for read in (load_model, read_config, HubResNet.from_pretrained): assert refused(read, place).startswith(f'{place}/config.json: damaged (')
+
+def with_head(net, head): net.fc = head; return net
+def with_infinity(net):
+    with torch.no_grad(): net.layer2[0].bn1.running_mean[3] = float('inf')
+    return net
+UNFIT = {
+    'of timm': (lambda: timm.create_model('resnet18', num_classes=2), {}, "net: expected HubResNet, as create_model makes it, got 'ResNet'"),
+    'plain': (lambda: resnet50(2, width=8), {}, "net: expected HubResNet, as create_model makes it, got 'ResNet'"),
+    'of no kind': (lambda: nn.Sequential(nn.Linear(2, 2)), {}, "net: expected HubResNet, as create_model makes it, got 'Sequential'"),
+    'the other one': (lambda: small_vit(num_classes=2), {}, "net: expected HubResNet, as create_model makes it, got 'HubViT'"),
+    'classes': (lambda: narrow(num_classes=3), {}, 'num_classes: expected 2, got 3'),
+    'none': (lambda: timm.create_model('resvit_resnet50', num_classes=0, width=8), {}, 'num_classes: expected 2, got 0'),
+    'a head by hand': (lambda: with_head(narrow(num_classes=2), nn.Linear(256, 4)), {}, "entry 'fc.weight': expected [2, 256], found [4, 256]"),
+    'two layers': (lambda: with_head(narrow(num_classes=2), nn.Sequential(nn.Linear(256, 2))), {}, "entry 'fc.weight': expected [2, 256], found nothing"),
+    'infinity': (lambda: with_infinity(narrow(num_classes=2)), {}, "entry 'layer2.0.bn1.running_mean': expected finite numbers, found NaN or infinity"),
+    'no numbers': (lambda: narrow(num_classes=2).to('meta'), {}, "weights: net, entry 'conv1.weight': expected a tensor, found one without numbers"),
+    'side': (lambda: small_vit(num_classes=2), dict(model='vit_tiny'), 'image_size: expected (32, 32), got 48'),
+    'scores': (lambda: narrow(num_classes=2), dict(scores=dict(accuracy='high')), "scores: expected None, or numbers by name, got {'accuracy': 'high'}"),
+    'huge score': (lambda: narrow(num_classes=2), dict(scores=dict(loss=-10**310)), 'scores: expected None, or numbers by name'),
+    'format': (lambda: narrow(num_classes=2), dict(format=0), 'format: expected 1, got 0'),
+    'data': (lambda: narrow(num_classes=2), dict(data=['photos']), "data: expected text, got ['photos']")}
+
+@pytest.mark.parametrize('make, changes, message', UNFIT.values(), ids=UNFIT)
+def test_nothing_replaces_a_model_folder_that_could_not_be_loaded(tmp_path, make, changes, message):
+    place = folder(tmp_path)
+    before = {p.name: p.read_bytes() for p in place.iterdir()}
+    for target in (place, tmp_path/'new'): assert refused(save_model, make(), replace(INFO, **changes), target).startswith(message)
+    assert {p.name: p.read_bytes() for p in place.iterdir()} == before and [p.name for p in tmp_path.iterdir()] == ['model']
+
+@pytest.mark.parametrize('wrap', [nn.DataParallel, torch.compile, lambda net: torch.compile(nn.DataParallel(net)), lambda net: nn.DataParallel(torch.compile(net))])
+def test_wrapped_networks_are_saved_as_the_plain_one(tmp_path, wrap):
+    net = narrow(num_classes=2)
+    again = load_model(save_model(wrap(net), INFO, tmp_path/'model'))
+    assert again.info == INFO == net.info
+    for state in (again.state_dict(), read_weights(save_weights(wrap(net), tmp_path/'w.safetensors'))):
+        assert state.keys() == net.state_dict().keys() and all(torch.equal(v, state[k]) for k, v in net.state_dict().items())
+
+def test_a_card_of_names_that_are_not_utf8(tmp_path):
+    info = replace(INFO, data='stra\udcdfe', run_id='na\udcefve')
+    place = save_model(narrow(num_classes=2), info, tmp_path/'model')
+    card = (place/'README.md').read_text('utf-8')
+    assert 'superclass of stra\\udcdfe' in card and 'Run: `na\\udcefve`' in card and load_model(place).info == info
 
 def test_damaged_weights(tmp_path):
     place = folder(tmp_path)
@@ -404,7 +516,9 @@ def test_novelty_is_written(tmp_path):
     assert load_model(place).info == replace(INFO, novelty=dict(score='energy', threshold=-.5, level='superclass'))
     for threshold in (float('inf'), '1', None, True): assert 'novelty: expected' in refused(set_novelty, place, threshold)
     assert "target 'both'" in refused(set_novelty, place, .5, level='both')
+    for score in ('Maximum softmax', 'softmax', '', None, ['energy']): assert f'novelty score {score!r}: expected one of maximum softmax, maximum logit, energy, entropy' == refused(set_novelty, place, .5, score)
     assert load_model(place).info.novelty['threshold'] == -.5
+    assert set_novelty(place, np.float32(.25)).novelty['threshold'] == load_model(place).info.novelty['threshold'] == .25
 
 def test_vision_learner_as_users_write_it(tmp_path, monkeypatch):
     import resvit_nb.models as models

@@ -324,3 +324,10 @@ def test_what_is_published_is_on_the_page():
     *bodies, first = gather_novel(results=ROOT/'results')
     assert first.made == first.planned
     assert sum(b.made for b in [*bodies, first]) == len(list((ROOT/'results/novelty').glob('*.json')))
+
+def test_images_of_ones_own_are_not_asked_for_novel_classes():
+    from resvit_nb.novel_runs import ceiling_table, classes_table, gather_novel, novel_configs, novel_table, plot_novel, scores_table, setup_words
+    assert gather_novel('smoke', 'image_tree', data_dir='anywhere') == []
+    assert 'Not tried' in novel_words([]).text and not (ceiling_table([]) or scores_table([]) or classes_table([]))
+    for shown in (novel_table([]), plot_novel([]), setup_words([])): assert shown._repr_markdown_() is not None
+    with pytest.raises(InputError, match="dataset 'image_tree': expected one of cifar100"): novel_configs('quick', 'image_tree')

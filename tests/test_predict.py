@@ -1,5 +1,5 @@
 "Predictions of models on files: the numbers of the test, pairs that go together, inputs of every kind, and bad ones."
-import configparser, csv, inspect, io, json, os, re, shutil, subprocess, sys, tarfile
+import argparse, configparser, csv, inspect, io, json, os, re, shutil, subprocess, sys, tarfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -229,12 +229,21 @@ def test_broken_pictures(tmp_path, pictures, capsys):
     (['model', 'model2', 'pictures'], '2 models of subclass: expected one of superclass and one of subclass'), (['model', 'other', 'pictures'], 'two models of different classes'),
     (['model', 'other', 'model2', 'pictures'], '3 models: expected one'), (['model', 'out.csv'], "column 'image' missing"), (['model', 'leave.csv'], 'leaves the folder'), (['model', 'gone.csv'], 'gone.csv, line 3: 77.png: image missing'),
     (['model', 'pictures', '--mapping', 'empty'], 'superclass_mapping.csv: file missing'), (['model', 'torn.tar'], 'not an uncompressed tar archive'), (['model', 'spoilt', 'pictures'], 'spoilt/config.json'),
-    (['strange', 'pictures'], "novelty score 'luck': expected one of maximum softmax")])
+    (['strange', 'pictures'], "novelty score 'luck': expected one of maximum softmax"), (['model', 'pictures', '--out', ''], "out '': expected a name that ends in .csv or .json"),
+    (['model', ''], "inputs '': expected a model"), (['', 'pictures'], "inputs '': expected a model"), (['model', 'pictures', '--mapping', ''], 'mapping : folder or archive missing'),
+    (['model', 'pictures', '--images_dir', ''], 'images_dir : folder or archive missing'), (['model', 'pictures', '--mapping', 'twice'], "subclass_mapping.csv, line 7: 9 'c' again: expected each number and each class once"),
+    (['model', 'pictures', '--mapping', 'shared'], "subclass_mapping.csv, line 5: 2 'd' again: expected each number and each class once")])
 def test_bad_input_is_one_line_and_writes_nothing(tmp_path, pictures, capsys, monkeypatch, options, message):
     monkeypatch.chdir(tmp_path)
     for name in ('model', 'model2', 'strange'): random_model(tmp_path/name)
     random_model(tmp_path/'other', 'superclass', parent=(0, 1, 1, 0, 0))
-    set_novelty(tmp_path/'strange', 0, 'luck')
+    set_novelty(tmp_path/'strange', 0)
+    (tmp_path/'strange/config.json').write_text((tmp_path/'strange/config.json').read_text('utf-8').replace('"maximum softmax"', '"luck"'), 'utf-8')
+    for name, numbers in dict(twice=[(0, 'a'), (1, '"b, b"'), (2, 'c'), (3, '"d ""d"""'), (4, 'e'), (9, 'c')], shared=[(0, 'a'), (1, '"b, b"'), (2, 'c'), (2, 'd')]).items():
+        (tmp_path/name).mkdir()
+        (tmp_path/name/'superclass_mapping.csv').write_text('index,class\n0,left\n1,right\n', 'utf-8')
+        (tmp_path/name/'subclass_mapping.csv').write_text('index,class\n'+''.join(f'{i},{c}\n' for i, c in numbers), 'utf-8')
+    monkeypatch.setattr(module, 'decode_block', module.decode_block if 'gone.csv' in options else None)    # refused before any picture is read
     (tmp_path/'empty').mkdir(); (tmp_path/'spoilt').mkdir(); (tmp_path/'spoilt/config.json').write_text('{', 'utf-8')
     (tmp_path/'out.csv').write_text('file\n1.png\n', 'utf-8'); (tmp_path/'leave.csv').write_text('image\n../x.png\n', 'utf-8'); (tmp_path/'gone.csv').write_text('image\npictures/1.png\n77.png\n', 'utf-8')
     (tmp_path/'torn.tar').write_bytes(b'x'*600)
@@ -242,6 +251,82 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path, pictures, capsys, mo
     out, said = command(capsys, *options, *(() if '--out' in options else ('--out', 'a.csv')))
     assert out == '' and message in said and said.startswith('resvit_predict: error: ') and '\n' not in said
     assert sorted(tmp_path.rglob('*')) == before
+
+def link(source, target): os.symlink(source, target); return target
+def hard_link(source, target): os.link(source, target); return target
+
+OUTS = {
+    'the list': lambda p: ([p/'list.csv'], p/'list.csv'), 'the list by another way': lambda p: ([p/'list.csv'], p/'pictures/../list.csv'), 'one of two lists': lambda p: ([p/'pictures', p/'list.csv'], p/'list.csv'),
+    'a link to the list': lambda p: ([p/'list.csv'], link(p/'list.csv', p/'other.csv')), 'another name of the list': lambda p: ([p/'list.csv'], hard_link(p/'list.csv', p/'other.json')),
+    'a picture': lambda p: ([shutil.copy(p/'pictures/1.png', p/'photo.json')], p/'photo.json'), 'a picture in a list': lambda p: ([p/'odd.csv'], p/'pictures/photo.json'),
+    'the numbers': lambda p: ([p/'pictures', '--mapping', p/'course'], p/'course/subclass_mapping.csv'), 'a table of the course': lambda p: ([p/'course'], p/'course/train_data.csv'),
+    'the model': lambda p: ([p/'pictures'], p/'model/config.json'), 'in the model': lambda p: ([p/'pictures'], p/'model/answers.csv'), 'in a link to the model': lambda p: ([p/'pictures'], link(p/'model', p/'too')/'answers.csv')}
+
+@pytest.mark.parametrize('make', OUTS.values(), ids=OUTS)
+def test_a_table_takes_the_place_of_nothing_that_is_read(tmp_path, pictures, capsys, monkeypatch, make):
+    model = random_model(tmp_path/'model')
+    shutil.copy(pictures/'2.png', pictures/'photo.json')
+    for name, image in (('list', '2.png'), ('odd', 'photo.json')): (tmp_path/f'{name}.csv').write_text(f'image\npictures/{image}\n', 'utf-8')
+    shutil.copytree(pictures, tmp_path/'course/test_images', ignore=shutil.ignore_patterns('*.json'))
+    for name in ('superclass_mapping', 'subclass_mapping', 'train_data'): (tmp_path/f'course/{name}.csv').write_text('index,class\n0,a\n', 'utf-8')
+    given, out = make(tmp_path)
+    before = {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}
+    monkeypatch.setattr(module, 'load_model', None)    # refused before any work
+    printed, said = command(capsys, model, *given, '--out', out)
+    assert printed == '' and said.startswith(f'resvit_predict: error: out {out}: ') and said.endswith((': expected another name', ': expected another place'))
+    assert {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()} == before
+
+def test_a_record_and_the_folder_of_a_run_are_kept(made, capsys, monkeypatch):
+    models, records, photos, _ = made
+    results, name = models['vit'].parent.parent, records['vit'].run_id
+    monkeypatch.setattr(module, 'load_model', None)
+    for out, end in ((results/f'{name}.json', 'one of the files that are read'), (models['vit']/'a.csv', 'in the model folder')):
+        assert end in command(capsys, name, photos, '--results', results, '--out', out)[1]
+
+def test_a_table_next_to_the_pictures_is_replaced(tmp_path, pictures, capsys):
+    model, out = random_model(tmp_path/'model'), pictures/'answers.csv'
+    for _ in range(2): assert command(capsys, model, pictures, '--out', out)[0] == f'12 of 12 images: {out}\n'
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='other systems have no such names')
+@pytest.mark.parametrize('suffix', ['.csv', '.json'])
+def test_names_that_are_not_utf8(tmp_path, pictures, capsys, suffix):
+    model, names = random_model(tmp_path/'model'), [b'stra\xdfe.png', b'na\xefve \xff.png']
+    expected = [(n.decode('utf-8', 'surrogateescape'), r[1:]) for n, r in zip(names, rows(command(capsys, model, pictures/'1.png', pictures/'2.png')[0])[1:])]
+    (tmp_path/'odd').mkdir()
+    for n, i in zip(names, (1, 2)): shutil.copy(pictures/f'{i}.png', tmp_path/'odd'/os.fsdecode(n))
+    out = tmp_path/f'a{suffix}'
+    assert command(capsys, model, tmp_path/'odd', '--out', out) == (f'2 of 2 images: {out}\n', None)
+    text = out.read_text('utf-8')
+    found = [(n, numbers) for n, *numbers in rows(text)[1:]] if suffix == '.csv' else [(r['image'], [str(v) for v in r.values()][1:]) for r in json.loads(text)]
+    if suffix == '.csv': expected = [(n.encode(errors='backslashreplace').decode(), r) for n, r in expected]
+    assert sorted(found) == sorted(expected)
+
+def test_one_place_is_a_place(tmp_path, pictures, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for given in ('pictures', './pictures/', Path('pictures'), pictures): assert find_images(given) == find_images([given]) and len(find_images(given)) == 12
+    assert find_images('pictures/1.png') == [('pictures/1.png', Path('pictures/1.png'), 'pictures/1.png')]
+    assert len(find_images(p for p in ('pictures', 'pictures/1.png'))) == 13
+    for bad in ('', [''], ['pictures', '']):
+        with pytest.raises(InputError, match="^image '': expected an image, a folder, an archive or a CSV$"): find_images(bad)
+    with pytest.raises(InputError, match='^images_dir : folder or archive missing$'): find_images('pictures', '')
+    with pytest.raises(InputError, match='^photos: missing: expected an image'): find_images('photos')
+
+def test_networks_that_can_be_asked(tmp_path, pictures):
+    net, images = load_model(random_model(tmp_path/'model')), find_images(pictures)
+    pd.testing.assert_frame_equal(predict_images(net, images), predict_images([net], images))
+    plain = create_model('resnet50', 5, width=8)
+    for nets, message in (([], 'no model: expected one, or one for each level'), ((), 'no model: expected one'), (plain, 'HubResNet: without names of classes: expected a model from load_model'),
+                          ([net, plain], 'HubResNet: without names'), (torch.nn.Linear(2, 2), 'Linear: without names'), ([str(tmp_path/'model')], 'str: without names')):
+        with pytest.raises(InputError, match=f'^{message}'): predict_images(nets, images)
+    net.reset_classifier(5)
+    with pytest.raises(InputError, match='without names'): predict_images(net, images)
+
+def test_numbers_of_classes_are_read_before_any_picture(tmp_path, pictures, monkeypatch):
+    net, images = load_model(random_model(tmp_path/'model', 'superclass')), find_images(pictures)
+    monkeypatch.setattr(module, 'decode_block', None)
+    for text, message in (('3,left\n4,right\n3,novel\n', "line 4: 3 'novel' again"), ('3,left\n4,right\n5,left\n', "line 4: 5 'left' again"), ('3,left\n', "class 'right' missing"), ('3,left\n-1,right\n', 'expected an integer')):
+        (tmp_path/'superclass_mapping.csv').write_text('index,class\n'+text, 'utf-8')
+        with pytest.raises(InputError, match=message): predict_images(net, images, mapping=tmp_path)
 
 def test_a_table_is_written_whole_or_not_at_all(tmp_path, pictures, capsys, monkeypatch):
     model, out = random_model(tmp_path/'model'), tmp_path/'a.csv'
@@ -455,6 +540,13 @@ def test_a_submission_from_the_folder_alone(tmp_path, capsys, monkeypatch):
     for i in np.flatnonzero(np.isin(data.subclass, [data.subclasses.index(n) for n in names])): shutil.copy(course/'train_images'/data.files[i], tests)
     said = rows(command(capsys, folders['superclass', ASIDE], folders['subclass', ASIDE], tests, '--names')[0])[1:]
     assert f"{np.mean([r[4] == 'novel' for r in said]):.3f}" == shares[3]
+
+def test_a_submission_with_names_that_are_not_utf8(tmp_path, capsys, monkeypatch):
+    table = pd.DataFrame(dict(image=['gr\udcfcn.png', 'b.png'], superclass_index=[1, 2], subclass_index=[3, 4], superclass=['a', 'novel'], subclass=['c', 'novel']))
+    found = dict(check_folder=(argparse.Namespace(resolution=16), []), describe='a course', train_models={(t, ALL): 'm' for t in ('superclass', 'subclass')}, submit=(table, 'as expected'), keep_memory=None)
+    for name, value in found.items(): monkeypatch.setattr(f'resvit_nb.submit.{name}', lambda *args, value=value: value)
+    out, said = command(capsys, tmp_path, '--out', tmp_path/'a.csv', '--results', tmp_path/'results', of=resvit_submit)
+    assert said is None and (tmp_path/'a.csv').read_text('utf-8') == 'image,superclass_index,subclass_index\ngr\\udcfcn.png,1,3\nb.png,2,4\n'
 
 def test_superclasses_that_are_novel(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv('RESVIT_CACHE', str(tmp_path/'cache'))

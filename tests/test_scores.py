@@ -90,6 +90,16 @@ def test_what_is_no_pair_is_refused(call, message):
     with pytest.raises(ValueError) as e: call()
     assert message in str(e.value)
 
+@pytest.mark.parametrize('names', [['US$ and CA$', '$x^2', 'a_b*c*'], [r'$\frac{1}{$', '[x](y)', '`<b>`']])
+def test_class_names_in_tables_and_figures_are_as_they_are(names):
+    parent = [0, 1, 2, 0, 1, 2]
+    for ax in (plot_confusion(coarse, names).axes[0], plot_confusion(fine, parent=parent, superclasses=names).axes[0]):
+        ax.figure.canvas.draw()
+        for labels in (ax.get_xticklabels(), ax.get_yticklabels()):
+            assert [t.get_text() for t in labels] == names and not any(t.get_parse_math() for t in labels)
+    shown = worst_confusions(fine, parent, [*names, 'd', 'e', 'f'])
+    assert {*shown.true, *shown.predicted} & {*names} and {*shown.true, *shown.predicted} <= {*names, *'def'}
+
 def test_every_seed_may_have_its_own_split():
     pairs = [tuple(config(r, seed=n, split_seed=n) for r in (fine, coarse)) for n in (3, 4)]
     assert hierarchy_table(pairs).seeds.tolist() == [2]*len(hierarchy_table(pairs))

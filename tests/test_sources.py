@@ -532,3 +532,22 @@ def test_own_images_take_the_place_of_a_profiles():
         plan = make_plan('augmentation', name, 'image_tree')
         assert {(c.data, c.width, c.split) for c in plan.settings['with']} == {('image_tree', width, 'own-3:1:6')}
         assert {c.split for c in plan.settings['swapped']} == {'own-3:1:6-swap'} and plan.before[0].data == 'fractals' and 'image_tree' in plan.title
+
+def test_a_sheet_of_large_images_stays_small(tmp_path):
+    data = image_tree(write(tmp_path/'pets', PETS), 200)
+    drawn = draw_sheet(data, each=3).axes[0].images[0].get_array()
+    assert drawn.shape == (64*len(data.subclasses), 3*64, 3)
+    image = data.images[np.flatnonzero(data.subclass == 0)[0]]
+    assert abs(drawn[:64, :64].mean((0, 1))-image.mean((1, 2))).max() < 2
+
+def test_the_cache_can_be_read_by_others(tmp_path, monkeypatch):
+    monkeypatch.setenv('RESVIT_CACHE', str(tmp_path/'cache'))
+    before = os.umask(0o022)
+    try: image_tree(write(tmp_path/'pets', PETS), 8)
+    finally: os.umask(before)
+    folder, = (tmp_path/'cache/images').iterdir()
+    assert [oct(p.stat().st_mode & 0o777) for p in (folder, folder/'images.npy')] == ['0o755', '0o644']
+
+def test_a_class_that_is_only_in_test_is_named_so(tmp_path):
+    tree = {f'train/{n}': c for n, c in PETS.items()} | {f'test/{n}': c for n, c in PETS.items()} | {f'test/fish/carp/{i}.png': picture(i) for i in range(7)}
+    with pytest.raises(InputError, match="class 'carp' has no image in train, of 7 in all"): find_split('own-8:1:1')(image_tree(write(tmp_path/'pets', tree), 8))

@@ -345,8 +345,9 @@ def test_prune_takes_what_nobody_needs_and_nothing_else(store, monkeypatch, caps
     place = run_folder(CONFIG, done.data['fingerprint'])
     (place/'checkpoints').mkdir(); (place/'checkpoints/epoch-00001-0.safetensors').write_bytes(b'x'*2**20)
     dead = subprocess.Popen(['true']); dead.wait()
-    left = [results/f'.a.json.{dead.pid}', checkpoints.parent/f'.epoch-1.safetensors.{dead.pid}', weights_file('a').parent/f'.a.safetensors.{dead.pid}', results.parent/f'cache/images/making-{dead.pid}-x/images.npy']
-    live = [results/f'.b.json.{os.getpid()}', results/'.bashrc', results/f'.notes.{dead.pid}']
+    name = 'owls-subclass-vit_tiny-0123456789'
+    left = [results/f'.{name}.json.{dead.pid}', results/f'.audit.json.{dead.pid}', checkpoints.parent/f'.epoch-00001-0.safetensors.{dead.pid}', weights_file('a').parent/f'.{name}.safetensors.{dead.pid}', results.parent/f'cache/images/making-{dead.pid}-a_0b1c2d/images.npy']
+    live = [results/f'.{name}.json.{os.getpid()}', results/'.bashrc', results/f'.notes.{dead.pid}', results/f'.thesis.json.{dead.pid}', results/'.plot.ipynb.20241231', results/f'making-{dead.pid}-cakes']
     for p in left+live: p.parent.mkdir(parents=True, exist_ok=True); p.write_bytes(b'half')
     records = {p: p.read_bytes() for p in results.glob('[!.]*')}
     with filelock.FileLock(place/'lock'): command('--results', results, '--prune')
@@ -555,3 +556,7 @@ def test_a_cluster_that_cannot_be_used(tmp_path, monkeypatch):
 
 
 if __name__ == '__main__': globals()[sys.argv[2]](Path(sys.argv[1]))
+
+def test_a_folder_of_records_that_nobody_may_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, 'access', lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(InputError, match='expected a folder of records that can be read'): records.read_all(tmp_path)
