@@ -50,7 +50,7 @@ def out_of_memory(e:Exception) -> bool:
 def print_anything():
     "From now on print a letter that the terminal does not have as its code, such as \\xe9; nothing if there is none"
     for name in ('stdout', 'stderr'):
-        if getattr(sys, name) is None: setattr(sys, name, open(os.devnull, 'w'))    # closed, as by `>&-`
+        if getattr(sys, name) is None: setattr(sys, name, open(os.devnull, 'w', encoding='utf-8'))    # `>&-`
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')
 
