@@ -364,8 +364,7 @@ GAPS = [    # choice, paper says, we assume
      f'the architecture of He et al. (stem of {_base.width} channels), from random weights'),
     ('pre-trained weights', '"the pre-defined ResNet50 model from Keras", whose weights are of ImageNet',
      "pre-trained on CIFAR-100 (profile paper) or on other fractals (quick), since no internet connection is "
-     "assumed; ImageNet's "
-     "with --weights imagenet"),
+     "assumed; ImageNet's with --weights imagenet"),
     ('weights that are fine-tuned', 'not given', 'all of them; the classifier alone is a column of its own'),
     ('network of section 4.3', '"subsequently" the pre-trained one', 'the pre-trained one; one from scratch as well'),
     ('batch normalization', 'named in the abstract, no experiment',

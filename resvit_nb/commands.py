@@ -65,10 +65,9 @@ def write_help():
 def say_help(name:str):
     "Print the stored help of a command, and end quietly if the reader stops, as in `resvit_train --help | head`"
     try: print('\n'.join(json.loads(HELP.read_text(encoding='utf-8'))[name]), flush=True)
-    except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as e:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(f'{name}: error: the help cannot be printed ({e.strerror})')
+        if not isinstance(e, BrokenPipeError): sys.exit(f'{name}: error: the help cannot be printed ({e.strerror})')
 
 def make_no_errors_of_warnings():
     "Warnings of our libraries stay warnings, even under `PYTHONWARNINGS=error`"

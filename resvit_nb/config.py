@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from .core import InputError, check_one_of
 from .images import SPLITS, TARGETS, check_target
 from .sources import SOURCES, counted
-from .models import MODELS
+from .models import LARGEST, MODELS
 from .learner import PRECISIONS, RECIPES
 
 # %% ../nbs/40_config.ipynb #9714550e
@@ -50,7 +50,7 @@ class RunConfig:
 # %% ../nbs/40_config.ipynb #cfc84380
 ALLOWED = dict(data=SOURCES, split=SPLITS, target=TARGETS, model=MODELS, recipe=RECIPES, precision=PRECISIONS)
 ANY = 2**31-1    # the largest integer that all libraries take
-RANGES = dict(family=(0, ANY), n_per_subclass=(10, ANY), resolution=(8, ANY), image_size=(8, 8192), width=(1, ANY),
+RANGES = dict(family=(0, ANY), n_per_subclass=(10, ANY), resolution=(8, ANY), image_size=(8, LARGEST), width=(1, ANY),
               patch_size=(1, ANY), dim=(1, ANY), depth=(1, 1000), heads=(1, ANY), epochs=(1, ANY), batch_size=(2, ANY),
               split_seed=(0, ANY), seed=(0, ANY), threads=(1, 1000))
 ONLY_VIT, ONLY_RESNET = ('patch_size', 'dim', 'depth', 'heads'), ('width', 'small_stem')
