@@ -67,12 +67,12 @@ def chaos_game(
     n, M, _ = maps.shape
     picks = table[rng.integers(0, 256, (n, warm_up + n_steps, n_walkers), dtype=np.uint8)]
     picks += M * np.arange(n)[:, None, None]
-    a, b, c, d, e, f = np.ascontiguousarray(maps.reshape(n * M, 6).T, dtype=np.float32)
+    coefficients = np.ascontiguousarray(maps.reshape(n * M, 6).T, dtype=np.float32)
     points = np.zeros((2, n, n_steps, n_walkers), np.float32)
     x, y = points[:, :, 0]
     for step in range(-warm_up, n_steps):
-        k = picks[:, warm_up + step]
-        x, y = a[k] * x + b[k] * y + e[k], c[k] * x + d[k] * y + f[k]
+        a, b, c, d, e, f = coefficients.take(picks[:, warm_up + step], 1)
+        x, y = a * x + b * y + e, c * x + d * y + f
         if step >= 0: points[:, :, step] = x, y
     return points.reshape(2, n, -1)
 
@@ -175,7 +175,8 @@ def is_new(
 ):
     "Whether a system fills enough of the frame and resembles no earlier one in any rotation."
     if (views[0] > .05).mean() < covered: return False
-    cosines = [views @ other / np.sqrt((views ** 2).sum(1) * (other ** 2).sum()) for other in earlier]
+    squared = (views ** 2).sum(1)
+    cosines = (views @ other / np.sqrt(squared * (other ** 2).sum()) for other in earlier)
     return all(cosine.max() < similar for cosine in cosines)
 
 # %% ../nbs/10_fractals.ipynb #524a834d

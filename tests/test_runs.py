@@ -1,5 +1,5 @@
 "A run on its way: what cannot be trained, what it begins with, what it says of its code, and how many run at once."
-import json, os, random, shutil, subprocess, sys, threading
+import gc, json, os, random, shutil, subprocess, sys, threading, weakref
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +28,21 @@ def test_what_cannot_fit_into_memory_is_refused(changes):
 def test_a_results_folder_that_cannot_be_written_is_known_before_training(results):
     results.parent.mkdir(exist_ok=True); results.write_text('a file', 'utf-8')
     with pytest.raises(InputError, match='results .*: cannot be written: expected a folder to write to'): run(SMALL, results)
+
+@pytest.mark.parametrize('ends', ('finished', 'failed'))
+def test_a_run_gives_its_memory_back_without_a_collector(results, monkeypatch, ends):
+    networks, keep = [], runs.image_learner
+    def watched(*args):
+        learn = keep(*args)
+        networks.append(weakref.ref(learn.model))
+        return learn
+    monkeypatch.setattr(runs, 'image_learner', watched)
+    if ends=='failed': monkeypatch.setattr(runs, 'evaluate', None)
+    gc.disable()
+    try: run(SMALL, results)
+    except TypeError: pass
+    finally: gc.enable()
+    assert [n() for n in networks] == [None] and results.exists() == (ends=='finished')
 
 @pytest.mark.parametrize('changes, message', [
     (dict(weights='fractals-subclass-resnet50-0000000000'), 'expected none, imagenet, a .safetensors or .pth file, a model folder, or a run that has its record in'),

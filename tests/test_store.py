@@ -531,7 +531,7 @@ def test_an_audit_that_cannot_be_made(store, tmp_path, capsys):
 def test_killed_reproduction_loses_nothing(tmp_path):
     sys.path.insert(0, str(Path(__file__).parent))
     from faults import inject
-    phases, lost, rounds = inject(tmp_path, kills=2, only='transfer', seed=1, site=False)
+    phases, lost, rounds = inject(tmp_path, kills=2, only='transfer', seed=1, longest=12, site=False)
     assert len(phases) == 2 and lost == []
 
 
