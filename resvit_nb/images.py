@@ -11,6 +11,7 @@ __all__ = ['TARGETS', 'PARTS', 'PAPER_SIZES', 'OWN_PARTS', 'COPIES_FILE', 'COPIE
 
 # %% ../nbs/11_images.ipynb #65ede1e0
 import functools, hashlib
+from collections import Counter
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -60,6 +61,8 @@ def find_parents(
     for labels,names in ((superclass,superclasses), (subclass,subclasses)):
         outside = labels[(labels<0) | (labels>=len(names))]
         if len(outside): raise InputError(f'label {outside[0]} out of range: expected 0 to {len(names)-1}')
+        for name,times in Counter(names).most_common(1):
+            if times>1: raise InputError(f'class {name!r} is there {times} times: expected another name for each')
         empty = np.flatnonzero(np.bincount(labels, minlength=len(names))==0)
         if len(empty): raise InputError(f'class {names[empty[0]]!r} has no image: expected at least one of every class')
     pairs = np.unique(np.stack([subclass, superclass]), axis=1)

@@ -143,6 +143,11 @@ def _numbers(what: str, values) -> Tensor:
     try: return torch.from_numpy(np.array(values, np.float32))
     except (TypeError, ValueError, RuntimeError): _check(False, what, 'numbers in an array', type(values).__name__)
 
+def _by_title(what: str, arrays) -> dict:
+    "Arrays by title as tensors; `InputError` for one array without a title."
+    _check(isinstance(arrays, dict), what, 'title -> array', type(arrays).__name__)
+    return {title: _numbers(what, values) for title, values in arrays.items()}
+
 def _to_draw(picture) -> Tensor:
     "An image (3, H, W), stretched to black and white, or a map (H, W); a PIL image or its path as the network sees it."
     if isinstance(picture, _PICTURE):
@@ -330,7 +335,7 @@ def plot_positions(
     similarities: dict[str, Tensor],  # title -> (rows, columns, rows, columns), as from position_similarity
 ):
     "For each place its similarity to all places, as a small map there; one scale, up to the largest of two places."
-    similarities = {title: _numbers('similarities', s) for title, s in similarities.items()}
+    similarities = _by_title('similarities', similarities)
     _check(similarities and all(s.numel() > 1 for s in similarities.values()), 'similarities',
            'those of at least one network with several patches', [tuple(s.shape) for s in similarities.values()])
     between = [s[s < 1 - 1e-4].abs().max() for s in similarities.values()]
@@ -361,7 +366,7 @@ def plot_filters(
     columns: int = 16,  # filters in a row
 ):
     "All filters of each model side by side as colour pictures, a sheet under each title."
-    filters = {title: _numbers('filters', f) for title, f in filters.items()}
+    filters = _by_title('filters', filters)
     _check(filters, 'filters', 'those of at least one network', filters)
     rows = [-(-len(f)//columns) for f in filters.values()]
     size = (.45*columns, .45*sum(rows) + .3*len(rows))

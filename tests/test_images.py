@@ -20,6 +20,11 @@ def test_labels_that_cannot_be_true(superclass, subclass, message):
     with pytest.raises(InputError) as e: made(superclass, subclass)
     assert message in str(e.value)
 
+@pytest.mark.parametrize('superclasses, subclasses, twice', [(['cat', 'cat'], list('abc'), "'cat'"), (['a', 'b'], ['eel', 'ox', 'eel'], "'eel'")])
+def test_two_classes_of_one_name(superclasses, subclasses, twice):
+    with pytest.raises(InputError, match=f'class {twice} is there 2 times: expected another name for each'):
+        hierarchical_images(GREY, [0, 0, 1, 1], [0, 1, 2, 2], superclasses, subclasses, 'tiny')
+
 def test_targets_are_two():
     tiny = made([0, 0, 1, 1], [0, 1, 2, 2])
     for ask in (tiny.labels, tiny.names):

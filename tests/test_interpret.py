@@ -154,7 +154,9 @@ def test_maps_and_rows_that_do_not_fit(vit, tmp_path):
         assert refused(plot_attention, images[0], maps[0, 0] if bad is images else np.zeros((2, 0, 4, 4))).startswith('maps: expected (depth, heads, rows, columns), got (')
     assert refused(plot_rows, {'a': [{}]}) == "picture: expected numbers in an array, got 'dict'" and refused(plot_rows, [images]) == "rows: expected name -> pictures, got 'list'"
     assert plt.get_fignums() == []    # a refusal leaves no empty figure
-    for f, what in ((plot_filters, 'filters'), (plot_positions, 'similarities')): assert refused(f, {}).startswith(f'{what}: expected those of at least one network')
+    for f, what in ((plot_filters, 'filters'), (plot_positions, 'similarities')):
+        assert refused(f, {}).startswith(f'{what}: expected those of at least one network')
+        for bare in (torch.rand(4, 3, 2, 2), [images], None): assert refused(f, bare) == f"{what}: expected title -> array, got '{type(bare).__name__}'"
     assert 'with several patches' in refused(plot_positions, {'a': position_similarity(ViT(img_size=8, patch_size=8, num_classes=2, dim=48, depth=1, heads=3))})
     plt.close('all')
 
