@@ -326,7 +326,7 @@ def accuracy_words(suspect:Suspect) -> str:
     return ' and '.join(f"{range_words(suspect.points[(t,'accuracy')])} ({t})" for t in TARGETS)
 
 def out_of_reach(suspects:list) -> dict:
-    "Names of suspects that reach no pair, by the target that keeps them from most of them, or *both*"
+    "Names of suspects that reach no pair, by the target that keeps them from most of them, or both"
     found = {t: [] for t in (*TARGETS, 'both')}
     for s in suspects:
         if reached(s) or s.kind=='none': continue

@@ -279,7 +279,7 @@ def about(part) -> str:
     return f'{part.target} {part.metric}, {a} against {b}{both}'
 
 def magnitude_words(v:PartVerdict) -> str:
-    "A magnitude, but *opposite* where our effect has the other sign than the paper's: surely, or at least the estimate"
+    "A magnitude, but opposite where our effect has the other sign than the paper's: surely, or at least the estimate"
     if v.magnitude in ('','cannot be told') or v.odds[0]*v.paper>=0: return v.magnitude
     if v.odds[1]*v.odds[2]>0: return 'opposite'
     return 'opposite, if anything' if v.magnitude=='smaller' else v.magnitude

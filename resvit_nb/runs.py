@@ -20,13 +20,12 @@ from pathlib import Path
 import numpy as np
 from fastcore.meta import delegates
 from filelock import FileLock, Timeout
-from safetensors.torch import save
 from . import models
 from .core import InputError, cache_folder, console_script, write_atomically
 from .images import NOVEL, HierarchicalImages, as_trained, find_split
 from .sources import describe, describe_split, load_data, usual_split
 from .batches import Subset, image_loaders, imagenet_stats
-from .models import ModelInfo, check_model, create_model, folder_info, save_model, weights_of
+from .models import ModelInfo, check_model, create_model, folder_info, save_model, save_weights, weights_of
 from .learner import choose_precision, find_recipe, image_learner
 from .checkpoints import Checkpoints
 from .scores import evaluate, summarise
@@ -133,8 +132,7 @@ def read_note(file:Path) -> dict:
 def keep_weights(learn, file:Path, data:HierarchicalImages, novelty:dict=None):
     "Write the weights of a Learner to `file`, and the note on their images, their classes and what is novel to them"
     file.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {k: v.detach().cpu().contiguous() for k, v in learn.model.state_dict().items()}
-    write_atomically(file, lambda f: f.write(save(tensors, {'format': 'pt'})))
+    save_weights(learn.model, file)
     write_note(file, dict(fingerprint=data.fingerprint, **class_facts(data), novelty=novelty))
 
 # %% ../nbs/42_runs.ipynb #b1177a29
