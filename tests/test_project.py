@@ -68,6 +68,8 @@ def test_notebook_form(path):
     assert [l for l in nb['cells'][0]['source'] if l.strip() and not l.startswith(('# ', '> ', '- '))] == [], 'a page shows no more of its first cell than title, description and settings'
     fenced = [l for c in nb['cells'] if c['cell_type'] == 'markdown' for block in re.findall(r'^```\w*\n(.*?)^```', ''.join(c['source']), re.S | re.M) for l in block.splitlines()]
     assert [l for l in fenced if len(l) > 85] == [], 'code on a page has 85 columns at most'
+    captions = [l for c in code for l in c['source'] if re.match(r'#\| fig-(cap|alt):', l)]
+    assert [l for l in captions if re.search(r'\*\w|\w\*|`', l)] == [], 'a caption shows Markdown as it is'
     assert [c['id'] for c in code for o in c['outputs'] if o['output_type'] == 'error'] == []
     pictures = [c for c in code if any('image/png' in o.get('data', {}) for o in c['outputs'])]
     assert [c['id'] for c in pictures if '#| fig-alt:' not in ''.join(c['source'])] == [], 'a picture needs a text for those who cannot see it'
