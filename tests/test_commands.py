@@ -7,7 +7,7 @@ from conftest import ROOT, run, run_forked
 from resvit_nb.config import run_id
 from resvit_nb.records import read_record
 from resvit_nb.protocol import EXPERIMENTS, make_plan
-from resvit_nb.site import experiments
+from resvit_nb.site import experiments, own_place, resvit_reproduce
 
 BAD = [
     ('resvit_reproduce', ('--profile', 'big'), "profile 'big': expected one of smoke, quick, paper"),
@@ -27,10 +27,16 @@ def test_bad_input_is_one_line_and_writes_nothing(command, options, message, tmp
     assert done.stderr.count('\n') == 1 and message in done.stderr
     assert list(tmp_path.iterdir()) == []
 
-def test_without_records_and_images_the_page_says_so(tmp_path):
-    done = run('resvit_reproduce', '--profile', 'paper', '--only', 'dropout', '--out', tmp_path/'out', '--results', tmp_path/'results')
-    assert done.returncode == 0, done.stderr
-    assert '36 of 36 runs have no record' in done.stdout and 'not run yet' in (tmp_path/'out/site/experiments/dropout.html').read_text('utf-8')
+def pages_in(folder, monkeypatch, *options):
+    "The pages that a reproduction runs here, by name; other tests make sites of them"
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr('resvit_nb.site.build_site', print)
+    resvit_reproduce.command([*map(str, options), '--out', str(folder/'out'), '--results', str(folder/'results')])
+    return {p.stem: p.read_text('utf-8') for p in (folder/'out/notebooks').glob('*.ipynb')}
+
+def test_without_records_and_images_the_page_says_so(tmp_path, monkeypatch, capsys):
+    pages = pages_in(tmp_path, monkeypatch, '--profile', 'paper', '--only', 'dropout')
+    assert '36 of 36 runs have no record' in capsys.readouterr().out and 'not run yet' in pages['03_dropout']
     assert not list((tmp_path/'results').glob('*'))
 
 def test_outside_a_copy_of_the_repository(tmp_path):
@@ -152,17 +158,15 @@ def test_a_page_is_the_same_everywhere(which, plain_page, tmp_path):
     assert len(plain_page) == 2 and plain_page[1] == 'Gänge 7\n'
     assert page_in(tmp_path, **settings(tmp_path)[which]) == plain_page
 
-def test_the_page_on_novel_classes_of_ones_own_images(tmp_path):
+def test_the_page_on_novel_classes_of_ones_own_images(tmp_path, monkeypatch):
     from PIL import Image
     for name in ('sea/crab', 'sea/eel', 'land/ox', 'land/yak'):
         (folder := tmp_path/'zoo.2024'/name).mkdir(parents=True)
         for i in range(10): Image.new('RGB', (9, 9), (20*i, 5*len(name), 90)).save(folder/f'{i}.png')
-    done = run('resvit_reproduce', '--profile', 'smoke', '--dataset', 'image_tree', '--data_dir', tmp_path/'zoo.2024', '--only', 'novel', '--out', tmp_path/'out', '--results', tmp_path/'results')
-    assert done.returncode == 0, done.stderr
-    assert 'Not tried on images of your own' in (tmp_path/'out/site/experiments/novel.html').read_text('utf-8')
+    pages = pages_in(tmp_path, monkeypatch, '--profile', 'smoke', '--dataset', 'image_tree', '--data_dir', tmp_path/'zoo.2024', '--only', 'novel')
+    assert 'Not tried on images of your own' in pages['10_novel']
 
 def test_trees_with_other_names_have_other_places(tmp_path):
-    from resvit_nb.site import own_place
     places = [own_place('quick', 'image_tree', tmp_path/name) for name in ('photos', 'photos.2023', 'photos.tar')]
     assert len(set(places)) == 3 and own_place('quick', None, None) == 'quick'
 
