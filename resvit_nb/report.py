@@ -340,7 +340,7 @@ def lead_words(body:Body) -> str:
         if not n: return ''
         return f"{capital(names_of(body))} ({body.standing}): of the paper's {len(CLAIMS)} claims, {counting(body)}."
     place,asked = names_of(body).split(',')[0],[c for c in CLAIMS if status(body, c)!='not planned']
-    if all(claim_word(c, body) in ('not decided yet','not run') for c in asked):
+    if all(claim_word(c, body) in ('not decided yet','not run','not comparable') for c in asked):
         return f"On {place}, {n or 'none'} of {planned} runs are made, and no claim is decided yet."
     final = sum(status(body, c)=='final' for c in asked)
     worth = '' if final==len(asked) else f'. {final} are final; the others wait for runs ({n} of {planned} are made)'
