@@ -14,7 +14,7 @@ __all__ = ['NOT_FOREIGN', 'MOST_FOREIGN', 'NETWORKS', 'PERCENT', 'LONGER', 'NOVE
            'ceiling_table', 'plot_novel', 'draw_level', 'resvit_novel']
 
 # %% ../nbs/58_novel_runs.ipynb #343c695e
-import functools, importlib.metadata, json
+import contextlib, functools, importlib.metadata, json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import matplotlib.pyplot as plt
@@ -191,13 +191,14 @@ def novel_outputs(learn, record:Record, whole:HierarchicalImages, foreign:Hierar
                       for part,index in foreign_parts(foreign, config.split_seed).items()}
 
 # %% ../nbs/58_novel_runs.ipynb #1ba0052e
+@contextlib.contextmanager
 def trained_again(record:Record, whole:HierarchicalImages):
     "The Learner of a run with the weights that it left"
     config = record.config
     split = find_split(config.split)(whole, config.split_seed)
-    learn = prepare(config, as_trained(whole, split), split)
-    learn.model.load_state_dict(load_file(weights_file(record.run_id)))
-    return learn
+    with prepare(config, as_trained(whole, split), split) as learn:
+        learn.model.load_state_dict(load_file(weights_file(record.run_id)))
+        yield learn
 
 # %% ../nbs/58_novel_runs.ipynb #dbb21d7b
 def about_run(record:Record, whole:HierarchicalImages, foreign:HierarchicalImages|None) -> dict:
@@ -218,8 +219,7 @@ def score_run(record:Record, dirs=None) -> NovelRun:
     config,folder = record.config,folder_of(dirs, record.config.data)
     whole,foreign = images_of(config, folder),foreign_images(config, dirs)
     check_data(record, Path(f'{record.run_id}.json'), whole, folder)
-    with cpu_threads(config.threads):
-        learn = trained_again(record, whole)
+    with cpu_threads(config.threads), trained_again(record, whole) as learn:
         outputs = novel_outputs(learn, record, whole, foreign)
         if not np.array_equal(outputs['test'][0].prediction, record.images['prediction']):
             raise InputError(f'{weights_file(record.run_id)}: not the weights that the record {record.run_id} left')

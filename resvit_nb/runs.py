@@ -6,10 +6,10 @@
 __all__ = ['ADOPTED', 'SHAPE', 'CLASS_FACTS', 'RESULTS', 'make_model', 'channel_stats', 'work_of', 'count_multiply_adds',
            'count_parameters', 'free_memory', 'check_memory', 'cpu_threads', 'file_digest', 'precision_of',
            'conditions', 'class_facts', 'write_note', 'read_note', 'keep_weights', 'novelty_of', 'data_facts', 'ways',
-           'learner_facts', 'seed_loaders', 'prepare', 'prepared', 'train', 'folder_of', 'images_of', 'announce',
-           'check_data', 'check_begun', 'run_folder', 'only_one', 'check_writable', 'clear_up', 'weights_file',
-           'has_weights', 'adopted', 'adopt_model', 'find_weights', 'train_once', 'run', 'can_train', 'classes_of',
-           'model_info', 'model_folder', 'has_model', 'keep_model', 'say_kept', 'resvit_train']
+           'learner_facts', 'seed_loaders', 'prepare', 'train', 'folder_of', 'images_of', 'announce', 'check_data',
+           'check_begun', 'run_folder', 'only_one', 'check_writable', 'clear_up', 'weights_file', 'has_weights',
+           'adopted', 'adopt_model', 'find_weights', 'train_once', 'run', 'can_train', 'classes_of', 'model_info',
+           'model_folder', 'has_model', 'keep_model', 'say_kept', 'resvit_train']
 
 # %% ../nbs/42_runs.ipynb #af933d7e
 import functools, hashlib, json, os, psutil, random, shutil, time, torch
@@ -170,22 +170,18 @@ def seed_loaders(dls, seed:int):
     draws = random.Random(seed)
     for dl in dls.loaders: dl.rng = random.Random(draws.randint(0, 2**32-1))
 
+@contextmanager
 def prepare(config:RunConfig, data:HierarchicalImages, split:dict, label:str='training', weights:Path=None):
-    "The Learner of a run, before its first step; everything random is seeded here"
+    "The Learner of a run, before its first step; everything random is seeded here, and its memory is free at the end"
     set_seed(config.seed, reproducible=True)
     dls = image_loaders(data, config.target, split, config.batch_size, config.image_size,
                         augment=config.augment, stats=channel_stats(config))
     seed_loaders(dls, config.seed)
     check_memory(config, dls.c, len(split['train']), dls.device)
     model = make_model(config, dls.c, weights)
-    return image_learner(dls, model, config.recipe, config.precision, label, config.freeze)
-
-@contextmanager
-def prepared(*args):
-    "`prepare`; a Learner and its callbacks refer to each other, so it gives its memory back once they are parted"
-    learn = prepare(*args)
+    learn = image_learner(dls, model, config.recipe, config.precision, label, config.freeze)
     try: yield learn
-    finally: learn.remove_cbs([*learn.cbs])
+    finally: learn.remove_cbs([*learn.cbs])    # a Learner and its callbacks refer to each other
 
 # %% ../nbs/42_runs.ipynb #99886af7
 def train(
@@ -200,7 +196,7 @@ def train(
     started, start = datetime.now(timezone.utc).isoformat(timespec='seconds'), time.perf_counter()
     split = find_split(config.split)(data, config.split_seed)
     data = as_trained(data, split)
-    with cpu_threads(config.threads), prepared(config, data, split, label, weights) as learn:
+    with cpu_threads(config.threads), prepare(config, data, split, label, weights) as learn:
         here, code = conditions(config, learn.dls.device, weights), source_commit()
         learn.add_cb(kept := Checkpoints(checkpoints, here))
         learn.fit(config.epochs)
