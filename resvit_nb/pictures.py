@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['PLAIN', 'MAX_PIXELS', 'MANY_PIXELS', 'AVIF', 'FORMATS', 'SUFFIXES', 'one_at_a_time', 'TEXTS', 'MANY', 'LABEL_FIELDS',
            'META_FIELDS', 'CACHE_VERSION', 'SETTLED', 'grey_of_8_bits', 'to_rgb', 'read_square', 'without_texts',
-           'read_image', 'what_it_is', 'decode_sized', 'decode_image', 'decode_picture', 'begin_decoding',
-           'process_pool', 'decoders', 'decode_images', 'load_cached', 'save_cached', 'new_images', 'make_cached',
-           'cached', 'file_state', 'read_hashes', 'content_hashes', 'cached_files']
+           'read_image', 'what_it_is', 'decode_sized', 'decode_image', 'decode_picture', 'shared_images', 'is_shared',
+           'begin_decoding', 'fill', 'fill_shared', 'decoders', 'decode_images', 'load_cached', 'save_cached',
+           'new_images', 'make_cached', 'cached', 'file_state', 'read_hashes', 'content_hashes', 'cached_files']
 
 # %% ../nbs/11a_pictures.ipynb #db167b59
-import functools, hashlib, io, itertools, json, multiprocessing, os, sys, tempfile, threading, time, warnings
+import functools, hashlib, io, json, mmap, multiprocessing, os, sys, tempfile, threading, time, warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext, suppress
@@ -124,24 +124,41 @@ def decode_picture(picture, resolution:int) -> np.ndarray:
 # %% ../nbs/11a_pictures.ipynb #c3b670fa
 MANY = 2_000    # pictures; from here on, processes save more time than it takes to start them
 
-def begin_decoding(lock):
-    "In a process that decodes: it shares a lock with the others, and ends with the one that wants the pictures"
-    global one_at_a_time
-    one_at_a_time = lock
+def shared_images(n:int, resolution:int) -> np.ndarray:
+    "A new uint8 (n, 3, resolution, resolution) array in memory that this process shares with those split off from it"
+    return np.ndarray((n,3,resolution,resolution), np.uint8, mmap.mmap(-1, max(n, 1)*3*resolution**2))
+
+def is_shared(images:np.ndarray) -> bool:
+    "Whether processes that are split off write to the same array: it is from `shared_images`, or mapped to a file"
+    while isinstance(images, np.ndarray): images = images.base
+    return isinstance(images, mmap.mmap)
+
+def begin_decoding(lock, images:np.ndarray):
+    "In a process that decodes: it shares a lock and an array with the others, and ends with the one that wants it"
+    global one_at_a_time, to_fill
+    one_at_a_time,to_fill = lock,images
     leave_with_parent()
 
-def process_pool() -> ProcessPoolExecutor:
-    "Processes that are split off from this one to decode"
-    fork = multiprocessing.get_context('fork')
-    return ProcessPoolExecutor(os.cpu_count(), fork, begin_decoding, (fork.Lock(),))
-
 # %% ../nbs/11a_pictures.ipynb #4d09ed96
+def fill(images:np.ndarray, i:int, file, where:str) -> int:
+    "Decode `file` into `images[i]`; the shorter side of what it was"
+    images[i],side = decode_sized(file, images.shape[-1], where)
+    return side
+
+def fill_shared(i:int, file, where:str) -> int:
+    "`fill`, in a process that decodes"
+    return fill(to_fill, i, file, where)
+
 @contextmanager
-def decoders(n:int):
-    "A pool for `n` pictures: processes for many, where the system can split them off, else threads"
-    split_off = n>=MANY and sys.platform=='linux' and not multiprocessing.current_process().daemon
-    with stopping(process_pool() if split_off else ThreadPoolExecutor(os.cpu_count())) as pool:
-        try: yield pool
+def decoders(images:np.ndarray):
+    "A pool, and how it fills `images`: processes for many, where the system can split them off, else threads"
+    split_off = len(images)>=MANY and sys.platform=='linux' and not multiprocessing.current_process().daemon
+    if split_off and is_shared(images):
+        fork,how = multiprocessing.get_context('fork'),fill_shared
+        pool = ProcessPoolExecutor(os.cpu_count(), fork, begin_decoding, (fork.Lock(), images))
+    else: pool,how = ThreadPoolExecutor(os.cpu_count()),functools.partial(fill, images)
+    with stopping(pool):
+        try: yield pool,how
         except BrokenProcessPool: raise MemoryError('the system ended a process that decoded images') from None
 
 # %% ../nbs/11a_pictures.ipynb #276bfd78
@@ -154,11 +171,9 @@ def decode_images(
     resolution = images.shape[-1]
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')    # Pillow's: of many pixels, which we refuse, and of damaged EXIF data
-        sides = []
-        with decoders(len(files)) as pool:
-            with held(): decoded = pool.map(decode_sized, files, itertools.repeat(resolution), names, chunksize=16)
-            shown = tqdm(decoded, 'decoding', len(images), disable=not sys.stderr.isatty())
-            for i,(image,side) in enumerate(shown): images[i] = image; sides.append(side)
+        with decoders(images) as (pool,how):
+            with held(): filled = pool.map(how, range(len(files)), files, names, chunksize=16)
+            sides = list(tqdm(filled, 'decoding', len(images), disable=not sys.stderr.isatty()))
     small = [s for s in sides if s<resolution]
     return [f'enlarged to {resolution} px: {len(small):,} of {len(sides):,} images; the smallest has {min(small)} px'
            ] if small else []

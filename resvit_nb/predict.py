@@ -20,7 +20,7 @@ from torch import nn, Tensor
 from tqdm import tqdm
 from .core import InputError, check_one_of, console_script, write_atomically
 from .images import TARGETS
-from .pictures import SUFFIXES, decode_image, decode_images
+from .pictures import SUFFIXES, decode_image, decode_images, shared_images
 from .sources import COURSE, check_course, inside, list_tree, read_classes, read_integer, read_table
 from .batches import BicubicResize, IntToFloatTensor, Normalize, TensorImage, default_device
 from .models import ModelInfo, load_model
@@ -76,7 +76,7 @@ BLOCK = 2**28    # bytes of pixels that are decoded before the network sees them
 
 def decode_block(images:list, resolution:int, broken:str) -> tuple:
     "Pixels uint8 (n, 3, H, W) of the readable ones of `images`, and which these are, bool (N,)"
-    pixels, good = np.empty((len(images), 3, resolution, resolution), np.uint8), np.ones(len(images), bool)
+    pixels, good = shared_images(len(images), resolution), np.ones(len(images), bool)
     try:
         decode_images([file for _, file, _ in images], pixels, [where for *_, where in images])
         return pixels, good
