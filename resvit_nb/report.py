@@ -237,7 +237,7 @@ def by_seed(records:list, page:str=RUNS) -> str:
 
 def in_units(metric:str, *values) -> str:
     "Differences of accuracy in percentage points, of losses in nats, with their sign"
-    return ' to '.join(f'{100*v:+.1f}' if metric=='accuracy' else f'{v:+.2f}' for v in values)
+    return ' to '.join(f'{100*v:+z.1f}' if metric=='accuracy' else f'{v:+z.2f}' for v in values)
 
 class Folded:
     "Tables under a line that opens them on a page; in a terminal, the tables"
@@ -265,7 +265,7 @@ def measured(part, v:PartVerdict) -> str:
     if isinstance(part, Curve):
         trend = part.shape in ('falls','rises')
         unit = 'nats in 10 epochs' if trend else 'spikes' if part.shape=='spike' else 'of the way'
-        value,low,high = (f'{x:+.3f}' if trend else f'{x:.2g}' for x in (value, low, high))
+        value,low,high = (f'{x:+z.3f}' if trend else f'{x:.2g}' for x in (value, low, high))
         return f'{value} {unit}' + ('' if low==high else f' ({low} to {high})')
     unit = 'points' if part.metric=='accuracy' else 'nats'
     between = '' if math.isnan(low) else f' ({in_units(part.metric, low, high)})'
@@ -579,9 +579,10 @@ def parts_table(
         rows.append([c.number, p.words, paper, measured(p, v) if v else '', word+strict,
                      magnitude_words(v) if v else '', made])
     two = any(isinstance(p, Comparison) for c in claims for p in c.parts)
-    columns = ['','part',*(('paper (A / B)','ours (A minus B)') if two else ('paper','ours')),'direction','magnitude',
-               'runs by seed']
-    return Table(pd.DataFrame(rows, columns=columns), marked(caption, title_of(body)), 'lllrlll')
+    columns = ['','part','paper (A / B)','ours (A minus B)' if two else 'ours','direction','magnitude','runs by seed']
+    frame = pd.DataFrame(rows, columns=columns)
+    if not two: frame = frame.drop(columns=['paper (A / B)','magnitude'])    # which only comparisons have
+    return Table(frame, marked(caption, title_of(body)), 'lllrlll' if two else 'llrll')
 
 # %% ../nbs/54_report.ipynb #a244a758
 def spread_of(records:list) -> dict:
