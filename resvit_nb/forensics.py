@@ -259,7 +259,8 @@ def forensic_sentence(
     return (f"The paper prints {pairs} pairs of accuracies, superclass and subclass. We tried {len(alone)} ordinary "
             f"mistakes and circumstances on networks of ours: {'one gives' if everything else 'none gives'} all pairs. "
             f"The one that reaches most pairs with their losses, {one.name}, gives {reach(one)}; of {len(twos)} "
-            f"combinations of two, {two.name} gives {reach(two)}. What would suffice need not be what happened.")
+            f"combinations of two, {two.name} gives {reach(two)}. A mistake that prints such numbers need not be the "
+            f"one that was made.")
 
 # %% ../nbs/56_forensics.ipynb #a9c3362e
 ALIKE = ('Table 1, pre-trained', 'Table 2, without', 'Table 3, 0.5', 'Table 4, ViT')    # networks near one half

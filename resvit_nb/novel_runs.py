@@ -323,7 +323,7 @@ class NovelBody:
                              for r in runs for row in measures(r)])
 
 # %% ../nbs/58_novel_runs.ipynb #2f02968e
-TITLES = dict(quick='quick, trained longer')    # of profiles that have other sizes here
+TITLES = dict(quick='quick, with a deeper ViT and longer training')    # of profiles that have other sizes here
 
 def read_body(name:str, profile:str, configs:dict, results) -> NovelBody:
     "The runs of a body that have been made"

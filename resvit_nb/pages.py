@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SEARCH_ON_DISK', 'LONG', 'keep_asterisks', 'PageDoc', 'several', 'Lookup', 'one_lookup', 'link_names', 'colab',
-           'OpenIn', 'page_name', 'rename_pages', 'link_within', 'link_outside', 'math_to_mathml',
+           'OpenIn', 'page_name', 'rename_pages', 'OwnSource', 'link_within', 'link_outside', 'math_to_mathml',
            'without_foreign_scripts', 'without_foreign_fonts', 'formulas', 'only_own_entry', 'rewrite', 'search_once',
            'search_on_disk', 'hang', 'hang_long_lines', 'make_offline']
 
@@ -99,6 +99,21 @@ def rename_pages(proc:Path):
         text = re.sub(r'output-file: [\w.-]+\\n', '', text)    # the file has that name now
         p.write_text(text, 'utf-8')
         if p.name in pages: p.rename(p.with_name(pages[p.name]))
+
+# %% ../nbs/59_pages.ipynb #08685d3a
+class OwnSource(Processor):
+    "Let the link beside a definition lead to the module of the page, though another has one of the same name"
+    def begin(self):
+        self.lookup,page = NbdevLookup(),page_name(Path(self.nb.path_).name)
+        module = f'{get_config().lib_name}.{Path(page).stem}.'
+        own = {k.removeprefix(module): v for k,v in self.lookup.syms.items() if k.startswith(module)}
+        self.lookup.syms = self.lookup.syms|own
+    def cell(self, cell):
+        named = re.search(r'^show_doc\(([\w.]+)', cell.source, re.M)
+        address = named and self.lookup.code(named[1])
+        for shown in [o.get('data', {}) for o in cell.get('outputs', [])] if address else []:
+            lines = shown.get('text/markdown', [])
+            shown['text/markdown'] = [re.sub(r'^\[source\]\([^)]*\)', f'[source]({address})', l) for l in lines]
 
 # %% ../nbs/59_pages.ipynb #579b0d70
 def link_within(proc:Path, host:str):

@@ -373,13 +373,13 @@ def resvit_reproduce(
     weights:str='pre-training',  # What "pre-trained" is: pre-training (a run of ours) or imagenet (timm's)
     resolution:int=None,         # Native size of the images in pixels, 8 to 64 [the profile's]
     data_dir:str=None,           # Folder or archive of the images, for profile paper and dataset image_tree
-    pretrain_dir:str=None,       # Folder or archive of the images for pre-training, likewise
+    pretrain_dir:str=None,       # Folder or archive of CIFAR-100 for pre-training, for the course's images
     only:str=None,               # Name of a single experiment, such as dropout
     seeds:int=None,              # Repetitions of every run [the profile's]
     n_jobs:int=None,             # Trainings at a time [one a core]
     cluster:str=None,            # Address of a dask scheduler, such as tcp://host:8786 [this machine]
-    out:str=None,                # Folder for executed notebooks and the site [out/PROFILE]
-    results:str=None,            # Folder of records [results for paper, else out/PROFILE/results]
+    out:str=None,                # Folder for pages and the site [out/PROFILE, for own images out/PROFILE-TREE]
+    results:str=None,            # Folder of records [results for paper, else in out/PROFILE or out/PROFILE-TREE]
 ):
     "Run the experiments of the paper and make the site. Example: resvit_reproduce --profile smoke --out look"
     start,root,chosen = time.time(),project_root(),experiments(project_root())

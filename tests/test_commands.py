@@ -101,6 +101,12 @@ def broken_links(site):
             if not to.exists() or (anchor and to in pages and anchor not in pages[to].ids): broken.append(f'{page.name}: {link}')
     return broken
 
+def test_source_links_lead_to_the_module_of_their_page(published):
+    "Several modules have a `describe`, and other names"
+    links = {p.stem: re.findall(r'href="[^"]*/resvit_nb/(\w+)\.py#L(\w+)"', p.read_text('utf-8')) for p in published.glob('*.html')}
+    assert sum(map(len, links.values())) > 300
+    assert [(page, found) for page, fs in links.items() for found in fs if found[0] != page or not found[1].isdigit()] == []
+
 def test_site_has_no_broken_link_and_no_path_of_this_machine(smoke, published):
     site = smoke[0]/'out/site'
     assert {'index.html', 'images.html', 'resnet.html'} <= {p.name for p in published.glob('*.html')}
