@@ -17,7 +17,7 @@ from PIL import Image
 from torch import nn, Tensor
 from .core import InputError
 from .pictures import decode_picture, decode_sized
-from .resnet import _check
+from .resnet import _check, _is_whole
 
 # %% ../nbs/23_interpret.ipynb #24450d73
 @contextmanager
@@ -27,15 +27,18 @@ def watch(
 ):
     "A list that grows by each output of `modules`, in the order of the calls; on leaving, the model is as it was."
     outputs, hooks, modes = [], [], [(m, m.training) for m in model.modules()]
+    twice = [m for m in model.modules() if getattr(m, 'grad_checkpointing', False)]  # timm's would call hooks again
     def keep(module, inputs, output):
         outputs.append(output)
         if isinstance(output, Tensor): return output.clone()  # the next layer may work in place: it gets a copy
     try:
         for m in modules: hooks.append(m.register_forward_hook(keep))
+        for m in twice: m.grad_checkpointing = False
         model.eval()
-        yield outputs
+        with torch.compiler.set_stance('force_eager'): yield outputs  # what is compiled calls no new hook
     finally:
         for hook in hooks: hook.remove()
+        for m in twice: m.grad_checkpointing = True
         for m, training in modes: m.training = training
 
 # %% ../nbs/23_interpret.ipynb #15b5a5c9
@@ -59,7 +62,10 @@ def _expected(model: nn.Module) -> tuple:
     "Native size, size, mean and standard deviation of the images that a network was trained on."
     info, cfg = getattr(model, 'info', None), getattr(model, 'pretrained_cfg', None)
     if info: return info.resolution, info.image_size, info.mean, info.std
-    if cfg: return cfg['input_size'][-1], cfg['input_size'][-1], cfg['mean'], cfg['std']
+    if cfg:
+        height, width = getattr(getattr(model, 'patch_embed', None), 'img_size', None) or cfg['input_size'][1:]
+        _check(height == width, 'images', f'a batch (B, 3, {height}, {width})', 'a picture, to be made a square')
+        return height, height, cfg['mean'], cfg['std']
     raise InputError('images: a picture, and a network that does not say how its images were normalised: expected '
                      'a normalised batch (B, 3, H, W), or a network from load_model or timm')
 
@@ -75,12 +81,13 @@ def as_batch(
     if not pictures or not all(isinstance(p, _PICTURE) for p in pictures):
         _check_images(images)
         first = next(model.parameters(), images)
-        return images.to(first.device, first.dtype)  # an array of numpy's is often float64
+        return images.as_subclass(Tensor).to(first.device, first.dtype)  # an array of numpy's is often float64
     native, size, mean, std = _expected(_unwrapped(model))
     x = torch.from_numpy(np.stack([decode_picture(p, native) for p in pictures]))/255
     if size != native: x = F.interpolate(x, (size, size), mode='bicubic', antialias=True).clamp(0, 1)
     mean, std = (torch.tensor(v)[:, None, None] for v in (mean, std))
-    return ((x - mean)/std).to(next(model.parameters()).device)
+    first = next(model.parameters())
+    return ((x - mean)/std).to(first.device, first.dtype)
 
 # %% ../nbs/23_interpret.ipynb #3d934838
 def _fused(model: nn.Module) -> list:
@@ -113,7 +120,7 @@ def attention_maps(
     _check(weights, 'model', 'a ViT, with modules named attn.softmax', type(model).__name__)
     images = as_batch(model, images)
     with not_fused(model), watch(model, weights) as maps: model(images)
-    whole = all(m.ndim == 4 and m.shape == maps[0].shape and len(m) == len(images) for m in maps)
+    whole = maps and all(m.ndim == 4 and m.shape == maps[0].shape and len(m) == len(images) for m in maps)
     _check(whole, 'model', 'a ViT in which all tokens attend to all', type(model).__name__)
     return torch.stack(maps).float()
 
@@ -130,6 +137,8 @@ def class_token_map(
     grid: tuple[int, int],  # rows and columns of patches, N = rows*columns
 ) -> Tensor:
     "`(..., N+1, N+1)` -> `(..., rows, columns)`: the class token's weights on the patches; 1 is an even share."
+    _check(isinstance(grid, (tuple, list)) and len(grid) == 2, 'grid', 'rows and columns of patches', grid)
+    weights = torch.as_tensor(weights)
     _check(weights.ndim > 1 and weights.shape[-1] == grid[0]*grid[1] + 1, 'weights',
            f'rows of {grid[0]*grid[1] + 1}, for a grid of {tuple(grid)}', tuple(weights.shape))
     row = weights[..., 0, 1:]                              # (..., N)
@@ -193,7 +202,9 @@ def attention_rollout(
     maps: Tensor,  # from attention_maps (depth, B, heads, N+1, N+1)
 ) -> Tensor:
     "`(depth, B, heads, N+1, N+1)` -> share of each input token in each output `(B, N+1, N+1)`. Abnar and Zuidema 2020."
-    _check(maps.ndim == 5, 'maps', '(depth, B, heads, N+1, N+1)', tuple(maps.shape))
+    maps = torch.as_tensor(maps)
+    fits = maps.ndim == 5 and len(maps) and maps.shape[-2] == maps.shape[-1]
+    _check(fits, 'maps', '(depth, B, heads, N+1, N+1)', tuple(maps.shape))
     mixed = maps.mean(2) + torch.eye(maps.shape[-1], device=maps.device)  # (depth, B, N+1, N+1)
     mixed = mixed/mixed.sum(-1, keepdim=True)
     rollout = mixed[0]
@@ -257,7 +268,7 @@ def default_stage(
     model = _unwrapped(model)
     stages = {name: m for name, m in model.named_children() if name.startswith('layer')}
     _check(stages, 'model', 'a network with feature maps in stages named layer1, layer2, ...', type(model).__name__)
-    _check_images(images)
+    images = as_batch(model, images)
     with torch.no_grad(), ExitStack() as each:
         maps = {name: each.enter_context(watch(model, [m])) for name, m in stages.items()}
         model(images[:1])
@@ -270,7 +281,7 @@ def _check_classes(classes, logits: Tensor) -> Tensor:
     "`classes` as numbers (B,), the model's answers for None; `InputError` where they are not classes of `logits`."
     if classes is None: return logits.argmax(1)
     n = logits.shape[1]
-    try: classes = torch.as_tensor(classes, device=logits.device)
+    try: classes = torch.as_tensor(classes, device=logits.device).as_subclass(Tensor)
     except (TypeError, ValueError, RuntimeError): _check(False, 'classes', f'whole numbers from 0 to {n-1}', classes)
     _check(classes.shape == logits.shape[:1], 'classes', f'one for each of {len(logits)} images', tuple(classes.shape))
     for c in classes.tolist():
@@ -281,7 +292,8 @@ def _check_classes(classes, logits: Tensor) -> Tensor:
 def _named_output(model: nn.Module, layer: str, images: Tensor) -> tuple[Tensor, Tensor]:
     "Logits (B, C), and the feature maps (B, K, h, w) of the last call of the module called `layer`."
     modules = dict(model.named_modules())
-    _check(layer in modules, 'layer', f'the name of a module of {type(model).__name__}', layer)
+    named = isinstance(layer, str) and layer in modules
+    _check(named, 'layer', f'the name of a module of {type(model).__name__}', layer)
     with watch(model, [modules[layer]]) as outputs:
         logits = model(images.detach().clone().requires_grad_())  # so that a frozen network has a gradient, too
     _check(outputs, 'layer', 'a module that is called in the forward pass', layer)
@@ -336,10 +348,11 @@ def plot_positions(
 ):
     "For each place its similarity to all places, as a small map there; one scale, up to the largest of two places."
     similarities = _by_title('similarities', similarities)
-    _check(similarities and all(s.numel() > 1 for s in similarities.values()), 'similarities',
-           'those of at least one network with several patches', [tuple(s.shape) for s in similarities.values()])
-    between = [s[s < 1 - 1e-4].abs().max() for s in similarities.values()]
-    limit, n = max(between).item(), len(similarities)
+    fits = similarities and all(s.ndim == 4 and s.numel() > 1 for s in similarities.values())
+    _check(fits, 'similarities', 'those of at least one network with several patches, (rows, columns, rows, columns)',
+           [tuple(s.shape) for s in similarities.values()])
+    between = torch.cat([s[s < 1 - 1e-4].abs() for s in similarities.values()])
+    limit, n = between.max().item() if len(between) else 1., len(similarities)
     fig, axs = plt.subplots(1, n, figsize=(3.7*n + .6, 3.7), squeeze=False, layout='constrained')
     for ax, (title, s) in zip(axs[0], similarities.items()):
         framed = F.pad(s, (1, 1, 1, 1), value=float('nan'))                # (rows, columns, rows+2, columns+2)
@@ -367,7 +380,10 @@ def plot_filters(
 ):
     "All filters of each model side by side as colour pictures, a sheet under each title."
     filters = _by_title('filters', filters)
-    _check(filters, 'filters', 'those of at least one network', filters)
+    fits = filters and all(f.ndim == 4 and f.shape[1] == 3 and f.numel() for f in filters.values())
+    found = [tuple(f.shape) for f in filters.values()]
+    _check(fits, 'filters', 'those of at least one network, (K, 3, P, P)', found)
+    _check(_is_whole(columns), 'columns', 'a positive whole number', columns)
     rows = [-(-len(f)//columns) for f in filters.values()]
     size = (.45*columns, .45*sum(rows) + .3*len(rows))
     fig, axs = plt.subplots(len(filters), 1, figsize=size, squeeze=False, height_ratios=rows, layout='constrained')

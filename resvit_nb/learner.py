@@ -6,7 +6,8 @@
 __all__ = ['keras_adam', 'one_cycle_adamw', 'RECIPES', 'BAR', 'PRECISIONS', 'SMALLEST_BF16', 'adamw', 'adamw_of_parameters',
            'Hypers', 'Groups', 'Recipe', 'find_recipe', 'scheduled_lrs', 'is_training', 'EpochLog', 'Progress',
            'shorten', 'choose_precision', 'InBfloat16', 'autocast_forward', 'keep_memory', 'classifier',
-           'FrozenBackbone', 'RecipeSchedule', 'ByChannels', 'image_learner', 'pixels_of', 'Unlabelled']
+           'check_outputs', 'FrozenBackbone', 'RecipeSchedule', 'ByChannels', 'image_learner', 'pixels_of',
+           'Unlabelled']
 
 # %% ../nbs/30_learner.ipynb #526ea91e
 import ctypes,sys,time
@@ -59,11 +60,12 @@ def adamw_of_parameters(params, lr:float) -> torch.optim.Optimizer:
 
 # %% ../nbs/30_learner.ipynb #fa91c03d
 class Hypers(dict):
-    "Learning rate and others of one group; what is set here is set in all its parts"
+    "Learning rate and others of one group; what is set here is set in all its parts, weight decay where there is one"
     def __init__(self, values, parts, names): super().__init__(values); self.parts,self.names = parts,names
     def __setitem__(self, k, v):
         super().__setitem__(k, v)
-        for part in self.parts: set_item_pg(part, self.names[k], v)
+        decayed = self.parts[:1] if k=='wd' else self.parts    # `adamw` puts what it decays first
+        for part in decayed: set_item_pg(part, self.names[k], v)
 
 class Groups(OptimWrapper):
     "An optimizer of torch's in the groups that fastai knows of, each of them one or several of torch's"
@@ -163,6 +165,7 @@ class Progress(Callback):
         if self.bar is not None and log.row is not None: self.say(log.row)
     def after_fit(self):
         if self.bar is not None: self.bar.close()
+        self.bar = None    # it holds the terminal, which no file can
 
 # %% ../nbs/30_learner.ipynb #d8284fe3
 def shorten(label:str, width:int=16) -> str:
@@ -248,11 +251,27 @@ def classifier(model:nn.Module) -> nn.Linear:
     if layer is None: raise InputError(f'{type(inner).__name__}: no last layer: expected one called fc or head')
     return layer
 
+def check_outputs(model:nn.Module, n:int, freeze:bool):
+    "`InputError` for a last layer of fewer than `n` outputs, and for none if only that is to be trained"
+    name = type(model).__name__
+    try: layer = classifier(model)
+    except InputError:
+        if freeze: raise
+        return    # a network of somebody else's
+    if freeze and not [*layer.parameters()]: raise InputError(f'{name}: no weights in its last layer: expected some')
+    if isinstance(layer, nn.Linear) and layer.out_features<n:
+        raise InputError(f'{name}: {layer.out_features} outputs: expected one for each of {n} classes')
+
+# %% ../nbs/30_learner.ipynb #19ba6a10
 class FrozenBackbone(BnFreeze):
     "Train the last layer only; everything before it stays as it is, batch statistics included"
     def before_fit(self):
+        self.before = [(p, p.requires_grad) for p in self.model.parameters()]
         for p in self.model.parameters(): p.requires_grad_(False)
         for p in classifier(self.model).parameters(): p.requires_grad_(True)
+    def after_fit(self):
+        for p,wanted in self.before: p.requires_grad_(wanted)
+        self.before = []
 
 # %% ../nbs/30_learner.ipynb #60adf948
 class RecipeSchedule(ParamScheduler):
@@ -274,18 +293,18 @@ def image_learner(
     recipe:str='keras-default',    # One of `RECIPES`
     precision:str='auto',          # See `choose_precision`
     label:str='training',          # What the progress bar says
-    freeze:bool=False,             # Train the classifier only?
+    freeze:bool=False,             # Train the classifier only, until `learn.remove_cb(FrozenBackbone)`?
 ) -> Learner:                      # `learn.fit(epochs)` trains it; `learn.epoch_log.rows` is the log
     "A Learner for `model` with the recipe's optimizer, and our log and progress in place of fastai's"
     how = find_recipe(recipe)
     if dls.c<2: raise InputError(f"{dls.c} class, {', '.join(map(str, dls.vocab))}: expected at least 2 to tell apart")
+    if not hasattr(dls, 'image_size'): raise InputError('dls: expected the loaders that image_loaders makes')
+    check_outputs(model, dls.c, freeze)
     keep_memory()
     for dl in dls.loaders: dl.dataset.vocab = CategoryMap(list(dl.dataset.vocab), sort=False)    # for fastai's tools
     model = autocast_forward(model, dls.device, choose_precision(precision, dls.device, dls.image_size))
     cbs = [ByChannels(), EpochLog(), Progress(label)]
-    if freeze:
-        classifier(model)    # an error now if the network has no last layer
-        cbs.append(FrozenBackbone())
+    if freeze: cbs.append(FrozenBackbone())
     if how.schedule: cbs.append(RecipeSchedule(recipe))
     learn = Learner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=how.opt_func, lr=how.lr, cbs=cbs)
     learn.remove_cb(ProgressCallback)    # ours is enough
@@ -336,10 +355,12 @@ def new_empty(self:Subset) -> Subset:
 # %% ../nbs/30_learner.ipynb #0dad0f53
 @patch
 def new(self:BatchLoader, dataset=None, cls=None, rm_type_tfms=None, **kwargs):
-    "A loader like this one; `dataset` may also be a list of `items` or of images without labels, from fastai"
-    if isinstance(dataset, (list,L)):
-        if len(dataset) and all(isinstance(o, int) for o in dataset):
-            numbers,dataset = list(dataset),copy(self.dataset)
+    "A loader like this one; `dataset` may also be `items`, images without labels, or one of them, as fastai gives"
+    if isinstance(dataset, (str,Path,Image.Image)): dataset = [dataset]
+    if not (dataset is None or isinstance(dataset, Subset)):
+        dataset = list(dataset)
+        if dataset and all(isinstance(o, int) for o in dataset):
+            numbers,dataset = dataset,copy(self.dataset)
             dataset.index = np.array(numbers)
         else: dataset = Unlabelled(dataset, self.dataset)
     return TfmdDL.new(self, dataset, cls, **kwargs)

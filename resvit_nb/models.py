@@ -8,8 +8,8 @@ __all__ = ['CODERS', 'MODELS', 'IMAGENET', 'FORMAT', 'LARGEST', 'NOVELTY_SCORES'
            'read_weights', 'fit_weights', 'load_weights', 'save_weights', 'imagenet_file', 'create_model',
            'parameter_groups', 'load_adapted', 'timm_entry', 'resvit_resnet50', 'resvit_vit_tiny', 'resvit_vit_small',
            'resvit_vit_base', 'ModelInfo', 'check_classes', 'check_info', 'read_config', 'write_config', 'class_of',
-           'read_info', 'weights_of', 'check_whole', 'empty_net', 'card_text', 'check_net', 'save_model', 'from_hub',
-           'folder_info', 'check_model', 'load_model', 'set_novelty']
+           'read_info', 'weights_of', 'check_whole', 'empty_net', 'card_text', 'check_sizes', 'check_net', 'save_model',
+           'from_hub', 'folder_info', 'check_model', 'load_model', 'set_novelty']
 
 # %% ../nbs/22_models.ipynb #9d72df9e
 import inspect, json, os, pickle, re, shutil, sys, tempfile, warnings
@@ -41,7 +41,7 @@ def count_multiply_adds(
     image_size: int|tuple[int, int],  # side of the image, or height and width
 ) -> int:
     "Multiplications, each with its addition, in the convolutions and matrix products of one image's forward pass"
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    height, width = (image_size, image_size) if _is_whole(image_size) else image_size
     first = next(model.parameters())
     image = torch.zeros(1, 3, height, width, device=first.device, dtype=first.dtype)
     modes = [(m, m.training) for m in model.modules()]
@@ -81,8 +81,14 @@ def forward_twice(block: nn.Module, x: Tensor) -> Tensor:
 
 # %% ../nbs/22_models.ipynb #7702d795
 class TimmMixin:
-    "timm's methods for the classifier and for gradient checkpointing"
-    def get_classifier(self) -> nn.Module: return self.fc if isinstance(self, ResNet) else self.head
+    "timm's methods for the classifier, for its optimizers, and for gradient checkpointing"
+    def get_classifier(self, name_only: bool = False) -> nn.Module|str:
+        name = 'fc' if isinstance(self, ResNet) else 'head'
+        return name if name_only else getattr(self, name)
+
+    def no_weight_decay(self) -> set:
+        "Names of what timm's optimizers shall not decay although it is a matrix"
+        return {'pos_embed', 'cls_token'} if isinstance(self, ViT) else set()
 
     def reset_classifier(self, num_classes: int, global_pool: str|None = None):
         "A new classifier with random weights, in place; none for 0 classes: then the features are the output."
@@ -94,11 +100,13 @@ class TimmMixin:
         self.num_classes, self.info = num_classes, None
         if self._hub_mixin_config: self._hub_mixin_config['num_classes'] = num_classes
 
-    def set_grad_checkpointing(self, enable: bool = True):
-        "In training, keep the input of each block only and compute it again for the gradient: less memory, more time."
-        for block in [m for m in self.modules() if isinstance(m, (Bottleneck, Block))]:
-            if enable: block.forward = partial(forward_twice, block)
-            else: vars(block).pop('forward', None)
+# %% ../nbs/22_models.ipynb #5d27d6f5
+@patch
+def set_grad_checkpointing(self: TimmMixin, enable: bool = True):
+    "In training, keep the input of each block only and compute it again for the gradient: less memory, more time."
+    for block in [m for m in self.modules() if isinstance(m, (Bottleneck, Block))]:
+        if enable: block.forward = partial(forward_twice, block)
+        else: vars(block).pop('forward', None)
 
 # %% ../nbs/22_models.ipynb #ad43f7c5
 def plain(value):
@@ -121,7 +129,7 @@ class HubMixin(PyTorchModelHubMixin, library_name='resvit_nb', pipeline_tag='ima
     @classmethod
     def from_pretrained(cls, name, **kwargs):
         "The network in a folder, or on the hub under USER/NAME, in evaluation mode"
-        if Path(name).is_dir(): read_config(name)  # better its InputError than a traceback
+        if Path(name).is_dir() or not re.fullmatch(r'[\w.-]+(/[\w.-]+)?', str(name)): read_config(name)  # no traceback
         return super().from_pretrained(name, **kwargs)
 
     @classmethod
@@ -131,13 +139,15 @@ class HubMixin(PyTorchModelHubMixin, library_name='resvit_nb', pipeline_tag='ima
         info = read_info(config or {}, f'{model_id}/config.json', cls)
         file = check_whole(weights_of(model_id, **given), config or {})
         net = load_weights(empty_net(cls, sizes, model_id), file)
-        net.info = info
+        net.info = info if info and net.num_classes == len(info.classes) else None
+        if net.info and isinstance(net, ViT): net.info = replace(info, image_size=net.patch_embed.img_size[0])
         return net.to(map_location).eval()
 
 # %% ../nbs/22_models.ipynb #d9373567
 @patch
 def _save_pretrained(self: HubMixin, folder):
     "Weights, and a configuration that knows their hash."
+    check_sizes(self)
     file = save_weights(self, Path(folder)/'model.safetensors')
     facts = asdict(self.info) if self.info else {}
     write_config(folder, self._hub_mixin_config | facts | {'sha256': digest(file)})
@@ -196,8 +206,9 @@ def read_weights(
     path: str|Path,  # a .safetensors, .pth or .pt file
 ) -> dict[str, Tensor]:
     "The tensors in a file by name, on the CPU; InputError where the file is missing or damaged. Runs no code."
-    path = Path(path)
     wanted = "None, 'imagenet' or a .safetensors, .pth or .pt file"
+    _check(isinstance(path, (str, Path)), 'weights', wanted, type(path).__name__)
+    path = Path(path)
     _check(path.suffix in ('.safetensors', '.pth', '.pt'), 'weights', wanted, str(path))
     if not path.is_file(): raise InputError(f'weights: there is no file {path}')
     try: state = _open_weights(path)
@@ -273,15 +284,17 @@ def _saved_grid(path: str|Path) -> tuple[int, int]|None:
 
 # %% ../nbs/22_models.ipynb #58b2ad06
 def load_weights(
-    net: nn.Module,  # a ResNet or a ViT; filled in place
+    net: nn.Module,  # a ResNet or a ViT, also compiled or parallel; filled in place
     path: str|Path,  # a .safetensors, .pth or .pt file
     grid: tuple[int, int]|None = None,  # of a ViT's file: rows and columns of its patches; else as the file says
 ) -> nn.Module:
     "Read a file into `net` with strict=True and return `net`; InputError names the file and what does not fit"
-    state = read_weights(path)
-    try: state = fit_weights(net, state, tuple(grid) if grid else _saved_grid(path))
+    state, inner = read_weights(path), plain_net(net)
+    whole = isinstance(grid, (tuple, list)) and len(grid) == 2 and all(map(_is_whole, grid))
+    _check(grid is None or whole, 'grid', 'rows and columns of patches', grid)
+    try: state = fit_weights(inner, state, tuple(grid) if grid else _saved_grid(path))
     except InputError as e: raise InputError(f'weights: {path}, {e}') from None
-    net.load_state_dict(state, strict=True)
+    inner.load_state_dict(state, strict=True)
     return net
 
 # %% ../nbs/22_models.ipynb #9e15ed82
@@ -562,6 +575,15 @@ def card_text(info: ModelInfo) -> str:
         '## Classes', '', *listed, '']).encode(errors='backslashreplace').decode()
 
 # %% ../nbs/22_models.ipynb #b0e9afc4
+def check_sizes(net: nn.Module):
+    "`InputError` unless the sizes in the configuration of `net` make a network that its weights fit"
+    sizes = {k: v for k, v in net._hub_mixin_config.items() if k in net._hub_mixin_init_parameters}
+    with torch.device('meta'): own = empty_net(type(net), sizes, 'net').state_dict()
+    state = net.state_dict()
+    _check_state(state, 'net')
+    _check_shapes(own, state)
+    _check_values(own, state)
+
 def check_net(net: nn.Module, info: ModelInfo):
     "`InputError` unless `load_model` would make this very network of a folder with `info`"
     cls = class_of(info.model)
@@ -570,12 +592,7 @@ def check_net(net: nn.Module, info: ModelInfo):
     if isinstance(net, ViT):
         side = net.patch_embed.img_size
         _check(side == (info.image_size,)*2, 'image_size', side, info.image_size)
-    sizes = {k: v for k, v in net._hub_mixin_config.items() if k in cls._hub_mixin_init_parameters}
-    with torch.device('meta'): own = empty_net(cls, sizes, 'net').state_dict()
-    state = net.state_dict()
-    _check_state(state, 'net')
-    _check_shapes(own, state)
-    _check_values(own, state)
+    check_sizes(net)
 
 # %% ../nbs/22_models.ipynb #34166007
 def save_model(

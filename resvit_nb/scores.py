@@ -18,6 +18,7 @@ def ranked_classes(logits:torch.Tensor) -> torch.Tensor:
     lowest = torch.finfo(logits.dtype).min
     return logits.nan_to_num(-torch.inf, torch.inf, lowest).argsort(dim=1, descending=True, stable=True)
 
+# %% ../nbs/32_scores.ipynb #74de9477
 NEVER = torch.iinfo(torch.short).max    # the rank of a class that the network has no output for
 
 def score_images(
@@ -26,6 +27,11 @@ def score_images(
 ) -> dict:                # Arrays (N,): label, prediction, confidence, rank, loss
     "What is kept of each image's logits"
     if not len(labels): raise InputError('no image to score: expected at least one')
+    if logits.ndim!=2 or labels.shape!=logits.shape[:1] or labels.is_floating_point():
+        raise InputError(f'labels {labels.dtype} {tuple(labels.shape)}, logits {tuple(logits.shape)}: '
+                         'expected whole numbers (N,) and logits (N, C)')
+    logits,labels = (logits if logits.is_floating_point() else logits.float()).detach(),labels.long()
+    logits,labels = (t.as_subclass(torch.Tensor) for t in (logits, labels))
     outside = labels[(labels!=NOVEL) & ((labels<0) | (labels>=logits.shape[1]))]
     if len(outside): raise InputError(f'label {outside[0]} out of range: expected 0 to {logits.shape[1]-1}')
     order = ranked_classes(logits)

@@ -3,6 +3,7 @@ import copy
 from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, pytest, timm, torch
 from PIL import Image
+from fastai.torch_core import TensorCategory, TensorImage
 from torch import nn
 from torch.nn import functional as F
 from resvit_nb.core import InputError
@@ -107,7 +108,7 @@ def test_classes_of_any_kind(resnet, classes):
 def test_images_that_a_network_does_not_take(resnet, vit, bad):
     for f, net in ((grad_cam, resnet), (default_stage, resnet), (attention_maps, vit), (rollout_heat, vit)):
         message = refused(f, net, bad)
-        picture = isinstance(bad, (str, Path, Image.Image)) and f is not default_stage    # these say how their images were normalised
+        picture = isinstance(bad, (str, Path, Image.Image))    # these networks do not say how their images were normalised
         assert message.startswith('images: a picture, and a network that does not say' if picture else 'images: expected a floating-point tensor (B, 3, H, W), normalised as in training, got ')
     assert not any(m._forward_hooks for net in (resnet, vit) for m in net.modules())
 
@@ -327,3 +328,67 @@ def test_networks_of_timm_that_have_no_such_maps():
     assert 'one class token' in refused(rollout_heat, timm.create_model('vit_small_patch16_dinov3', img_size=64, depth=1), x)
     for name, sizes in (('vit_small_patch16_dinov3', dict(img_size=64, depth=1)), ('pit_ti_224', {}), ('resnet18', {})):
         assert refused(position_similarity, timm.create_model(name, **sizes)).startswith('model: expected a ViT')
+
+# ---- images and networks of other kinds
+def test_a_batch_of_fastai_is_explained_as_a_plain_one(resnet):
+    classes = [1, 2]
+    expected = grad_cam(resnet, images, classes)
+    for x, y in ((TensorImage(images), TensorCategory(classes)), (TensorImage(images), classes), (images, TensorCategory(classes))):
+        found = grad_cam(resnet, x, y)
+        assert type(found) is torch.Tensor and torch.equal(found, expected)
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16])
+def test_a_picture_takes_the_precision_of_the_network(dtype, tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)).save(tmp_path/'a.png')
+    net = timm.create_model('resnet18', num_classes=3).to(dtype).eval()
+    assert as_batch(net, tmp_path/'a.png').dtype == dtype
+    assert grad_cam(net, tmp_path/'a.png', layer='layer2').isfinite().all()
+    assert default_stage(net, images.double()) == default_stage(net, images.to(dtype))
+
+def timms_vit(size): return timm.create_model('vit_tiny_patch16_224', img_size=size, patch_size=8, embed_dim=48, depth=2, num_heads=3, num_classes=3).eval()
+
+def test_a_picture_is_made_as_large_as_timms_vit_wants_it(tmp_path):
+    Image.new('RGB', (50, 40), 'red').save(tmp_path/'a.png')
+    assert as_batch(timms_vit(48), tmp_path/'a.png').shape == (1, 3, 48, 48)
+    assert refused(attention_maps, timms_vit((24, 40)), tmp_path/'a.png') == 'images: expected a batch (B, 3, 24, 40), got \'a picture, to be made a square\''
+
+def test_compiled_in_place_it_is_watched_all_the_same(vit, resnet):
+    expected = attention_maps(vit, images), grad_cam(resnet, images, layer='layer2')
+    for block in vit.blocks: block.compile(backend='eager')
+    resnet.layer2.compile(backend='eager')
+    with torch.no_grad(): vit(images); resnet(images)
+    assert torch.equal(attention_maps(vit, images), expected[0])
+    assert torch.equal(grad_cam(resnet, images, layer='layer2'), expected[1])
+
+def test_timms_checkpointing_is_off_while_we_look():
+    net = timm.create_model('resnet18', num_classes=3).eval()
+    expected = grad_cam(net, images, layer='layer2')
+    net.set_grad_checkpointing()
+    assert torch.equal(grad_cam(net, images, layer='layer2'), expected) and net.grad_checkpointing
+
+@pytest.mark.parametrize('draw, given, message', [
+    (plot_positions, {'a': torch.ones(4, 4)}, 'similarities: expected '), (plot_positions, {'a': torch.ones(1, 1, 1, 1)}, 'similarities: expected '),
+    (plot_filters, {'a': torch.ones(4, 5, 3, 3)}, 'filters: expected '), (plot_filters, {'a': torch.ones(0, 3, 3, 3)}, 'filters: expected '),
+    (plot_filters, {'a': torch.ones(3, 5, 5)}, 'filters: expected ')])
+def test_arrays_that_cannot_be_drawn_leave_no_figure(draw, given, message):
+    plt.close('all')
+    assert refused(draw, given).startswith(message) and plt.get_fignums() == []
+
+@pytest.mark.parametrize('columns', [0, -1, 2., True])
+def test_columns_that_are_none(columns):
+    plt.close('all')
+    assert refused(plot_filters, {'a': torch.ones(4, 3, 3, 3)}, columns).startswith('columns: expected ') and plt.get_fignums() == []
+
+def test_positions_that_are_all_alike_are_drawn():
+    for value in (1., float('nan')): plot_positions({'a': torch.full((2, 2, 2, 2), value)}).draw_without_rendering()
+    plt.close('all')
+
+def test_maps_as_arrays_and_grids_that_are_none():
+    weights = np.full((17, 17), 1/17, np.float32)
+    assert torch.allclose(class_token_map(weights, (4, 4)), torch.ones(4, 4))
+    assert attention_rollout(np.full((2, 1, 3, 5, 5), .2, np.float32)).shape == (1, 5, 5)
+    for grid in (4, (16,), None): assert refused(class_token_map, weights, grid).startswith('grid: expected ')
+    for shape in ((0, 1, 3, 5, 5), (2, 1, 3, 5, 4), (1, 3, 5, 5)): assert refused(attention_rollout, torch.ones(shape)).startswith('maps: expected ')
+
+@pytest.mark.parametrize('layer', [['layer4'], ('layer4',), 4, b'layer4'])
+def test_layers_that_are_no_name(resnet, layer): assert refused(grad_cam, resnet, images, layer=layer).startswith('layer: expected the name of a module')

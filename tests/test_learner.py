@@ -1,8 +1,8 @@
 "A Learner under attack: it repeats itself, goes on after a stop, leaves nothing switched on."
-import io, random, re, sys, time
+import io, os, random, re, sys, termios, time
 from copy import deepcopy
 from types import SimpleNamespace
-import numpy as np, pytest, torch
+import numpy as np, pandas as pd, pytest, torch
 from matplotlib import pyplot as plt
 from PIL import Image
 from resvit_nb import learner
@@ -10,15 +10,17 @@ from resvit_nb.core import InputError
 from resvit_nb.images import stratified_split
 from resvit_nb.sources import fractals
 from resvit_nb.batches import image_loaders
-from resvit_nb.resnet import resnet50
-from resvit_nb.learner import RECIPES, Groups, Progress, choose_precision, image_learner
+from resvit_nb.resnet import ResNet, resnet50
+from resvit_nb.vit import vit_tiny
+from resvit_nb.models import new_model
+from resvit_nb.learner import RECIPES, FrozenBackbone, Groups, Progress, choose_precision, image_learner
 from resvit_nb.checkpoints import Checkpoints, read_training
 from fastai.callback.core import Callback
 from fastai.callback.progress import CSVLogger
 from fastai.callback.schedule import fine_tune, lr_find
 from fastai.callback.tracker import EarlyStoppingCallback, ReduceLROnPlateau
 from fastai.interpret import ClassificationInterpretation
-from fastai.learner import load_learner
+from fastai.learner import CancelFitException, load_learner
 from fastai.torch_core import set_seed
 from torch import nn
 
@@ -35,6 +37,12 @@ class Stop(Callback):
     "Fail in the middle of the third epoch"
     def before_batch(self):
         if self.training and self.epoch == 2 and self.iter == 2: raise KeyboardInterrupt
+
+class StopAfter(Callback):
+    "End the training after some steps"
+    def __init__(self, steps): self.steps = steps
+    def after_batch(self):
+        if self.training and self.iter+1 >= self.steps: raise CancelFitException
 
 class Broken(nn.Linear):
     def forward(self, x): raise RuntimeError('broken on purpose')
@@ -333,8 +341,9 @@ def test_a_look_at_a_learner_leaves_its_checkpoint_alone(data, tmp_path, look):
 def test_the_last_layer_is_found_or_asked_for(data):
     dls = loaders(data)
     net = resnet50(dls.c, width=8)
+    before = deepcopy(net.state_dict())
     image_learner(dls, nn.DataParallel(net), freeze=True).fit(1)
-    assert [k for k, p in net.named_parameters() if p.requires_grad] == ['fc.weight', 'fc.bias']
+    assert [k for k, v in net.state_dict().items() if not torch.equal(v, before[k])] == ['fc.weight', 'fc.bias']
     with pytest.raises(InputError, match='Sequential: no last layer: expected one called fc or head'): image_learner(dls, nn.Sequential(nn.Flatten(), nn.Linear(768, 3)), freeze=True)
 
 def test_channels_last_is_switched_on_and_off(data):
@@ -342,3 +351,60 @@ def test_channels_last_is_switched_on_and_off(data):
     assert learn.to_channelslast(use_amp=False) is learn and learn.to_contiguous() is learn
     learn.fit(1)
     assert next(p for p in learn.model.parameters() if p.ndim == 4 and p.shape[1] > 1).is_contiguous()
+
+# ---- what a Learner leaves, and what it takes
+def test_a_learner_that_showed_a_bar_can_be_exported_and_copied(data, tmp_path, monkeypatch):
+    controller, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
+    with open(terminal, 'w') as stderr, monkeypatch.context() as patch:
+        patch.setattr(sys, 'stderr', stderr)
+        learn = image_learner(loaders(data), resnet50(3, width=8))
+        learn.fit(1)
+        learn.export(tmp_path/'learner.pkl')
+        deepcopy(learn)
+        assert b'training' in os.read(controller, 1000)    # there was a bar
+    os.close(controller)
+    assert load_learner(tmp_path/'learner.pkl').dls.c == 3
+
+@pytest.mark.parametrize('wd', [0., .3])
+def test_weight_decay_that_fit_is_given_is_not_of_biases_and_norms(data, wd):
+    learn = image_learner(loaders(data), resnet50(3, width=8), 'one-cycle')
+    learn.fit(1, wd=wd, cbs=StopAfter(1))
+    assert [g['weight_decay'] for g in learn.opt.opt.param_groups] == [wd, 0]
+    assert all((p.ndim > 1) == (g is learn.opt.opt.param_groups[0]) for g in learn.opt.opt.param_groups for p in g['params'])
+
+def test_a_frozen_training_leaves_the_network_as_free_as_it_was(data):
+    net = resnet50(3, width=8)
+    net.bn1.bias.requires_grad_(False)    # by somebody else
+    learn = image_learner(loaders(data), net, freeze=True)
+    learn.fit(1, cbs=StopAfter(1))
+    assert [k for k, p in net.named_parameters() if not p.requires_grad] == ['bn1.bias']
+    before = deepcopy(net.state_dict())
+    learn.remove_cb(FrozenBackbone)
+    learn.fit(1, cbs=StopAfter(1))
+    assert [torch.equal(before[k], net.get_parameter(k)) for k in ('conv1.weight', 'bn1.weight', 'bn1.bias', 'fc.bias')] == [False, False, True, False]
+
+@pytest.mark.parametrize('net, freeze, message', [
+    (lambda: resnet50(2, width=8), False, 'ResNet: 2 outputs: expected one for each of 3 classes'),
+    (lambda: nn.DataParallel(vit_tiny(img_size=16, num_classes=1)), False, 'DataParallel: 1 outputs: expected one for each of 3 classes'),
+    (lambda: new_model('resnet50', width=8).reset(), True, 'HubResNet: no weights in its last layer: expected some')])
+def test_a_last_layer_that_does_not_fit_is_said_before_training(data, net, freeze, message, monkeypatch):
+    def reset(net): net.reset_classifier(0); return net
+    monkeypatch.setattr(ResNet, 'reset', reset, raising=False)
+    with pytest.raises(InputError, match=f'^{message}$'): image_learner(loaders(data), net(), freeze=freeze)
+
+def test_loaders_of_fastai_are_refused(data):
+    files = SimpleNamespace(c=3, vocab=['a', 'b', 'c'], loaders=[], device=torch.device('cpu'))
+    with pytest.raises(InputError, match='^dls: expected the loaders that image_loaders makes$'): image_learner(files, resnet50(3, width=8))
+
+def test_images_to_predict_come_in_every_kind_that_fastai_takes(data, tmp_path):
+    learn = image_learner(loaders(data), resnet50(3, width=8))
+    pixels = data.images[[0, 40, 80]]
+    for i, p in enumerate(pixels): Image.fromarray(p.transpose(1, 2, 0)).save(tmp_path/f'{i}.png')
+    paths = [str(p) for p in sorted(tmp_path.glob('*.png'))]
+    expected = learn.get_preds(dl=learn.dls.test_dl(paths))[0]
+    for given in (tuple(paths), iter(paths), pd.Series(paths), np.array(paths), pixels, torch.tensor(pixels), [*map(Image.open, paths)]):
+        assert torch.equal(learn.get_preds(dl=learn.dls.test_dl(given))[0], expected)
+    for one in (paths[0], tmp_path/'0.png', Image.open(paths[0])):
+        assert torch.allclose(learn.get_preds(dl=learn.dls.test_dl(one))[0], expected[:1], atol=1e-5)
+    with pytest.raises(InputError, match='^no image: expected at least one$'): learn.dls.test_dl(np.array([]))

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np, pytest, timm, torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from timm.optim import create_optimizer_v2
 from torch import nn
 from unittest.mock import patch as replaced
 from resvit_nb.core import InputError
@@ -550,3 +551,61 @@ def test_weights_that_are_no_weights(tmp_path, change, message):
 def test_a_head_of_other_classes_is_left_at_its_beginning(tmp_path):
     torch.save(resnet50(5, width=8).state_dict(), tmp_path/'w.pth')
     assert create_model('resnet50', 3, weights=tmp_path/'w.pth', width=8).fc.weight.shape == (3, 256)
+
+# ---- heads, information and files that no longer fit
+def info_of(n, **kwargs):
+    names = [f'c{i}' for i in range(n)]
+    return ModelInfo(**dict(model='resnet50', target='subclass', superclasses=['s'], subclasses=names, parent=[0]*n, resolution=32, image_size=32,
+                            mean=[.5]*3, std=[.2]*3) | kwargs)
+
+@pytest.mark.parametrize('change', [
+    lambda net: setattr(net, 'fc', nn.Linear(256, 7)), lambda net: setattr(net, 'fc', nn.Identity()),
+    lambda net: setattr(net, 'conv1', nn.Conv2d(1, 8, 7, 2, 3, bias=False)), lambda net: setattr(net, 'aux', nn.Linear(2, 2))])
+def test_a_network_that_its_configuration_does_not_make_is_not_saved(tmp_path, change):
+    net = narrow()
+    change(net)
+    assert refused(net.save_pretrained, tmp_path/'net').startswith('entry ')
+    assert not (tmp_path/'net/model.safetensors').exists()
+
+def test_another_head_or_size_takes_its_information_along(tmp_path):
+    save_model(narrow(), info_of(3), tmp_path/'resnet')
+    assert HubResNet.from_pretrained(tmp_path/'resnet').info == info_of(3)
+    other = HubResNet.from_pretrained(tmp_path/'resnet', num_classes=5)
+    assert other.num_classes == 5 and other.info is None
+    info = info_of(3, model='vit_tiny')
+    save_model(create_model('vit_tiny', 3, img_size=32, patch_size=16), info, tmp_path/'vit')
+    larger = HubViT.from_pretrained(tmp_path/'vit', img_size=64)
+    assert larger.info == replace(info, image_size=64)
+    save_model(larger, larger.info, tmp_path/'larger')
+    assert load_model(tmp_path/'larger').info.image_size == 64
+
+@pytest.mark.parametrize('name', ['/no/such folder', 'a/b/c', Path('away/from/here'), ''])
+def test_a_folder_that_is_not_there_is_said_in_one_line(name):
+    assert 'no model folder' in refused(HubResNet.from_pretrained, name)
+
+@pytest.mark.parametrize('weights', [True, 1, {'fc.weight': torch.zeros(3, 256)}, ['a.pth']])
+def test_weights_that_are_no_file(weights):
+    assert refused(create_model, 'resnet50', 3, weights, width=8).startswith("weights: expected None, 'imagenet' or a .safetensors, .pth or .pt file")
+
+@pytest.mark.parametrize('grid', [4, (4,), '44', (4, 0), (2., 8), np.array([4, 4])])
+def test_grids_of_a_file_that_are_none(grid, tmp_path):
+    save_weights(small_vit(), tmp_path/'vit.safetensors')
+    assert refused(load_weights, small_vit(), tmp_path/'vit.safetensors', grid).startswith('grid: expected rows and columns of patches')
+
+@pytest.mark.parametrize('wrap', [nn.DataParallel, torch.compile])
+def test_weights_are_loaded_into_the_network_inside(wrap, tmp_path):
+    save_weights(net := narrow(), tmp_path/'net.safetensors')
+    load_weights(wrap(other := narrow()), tmp_path/'net.safetensors')
+    assert all(torch.equal(v, net.state_dict()[k]) for k, v in other.state_dict().items())
+
+def test_timms_optimizers_decay_what_they_decay_of_its_own_vit():
+    theirs = timm.create_model('vit_tiny_patch16_224', img_size=32, patch_size=4, embed_dim=48, depth=2, num_heads=3, num_classes=3)
+    def decayed(net):
+        names = {id(p): k for k, p in net.named_parameters()}
+        return {names[id(p)] for g in create_optimizer_v2(net, weight_decay=.1).param_groups if g['weight_decay'] for p in g['params']}
+    assert decayed(small_vit()) == decayed(theirs)
+    assert decayed(narrow()) == {k for k, p in narrow().named_parameters() if p.ndim > 1}
+
+def test_small_things_that_timm_and_numpy_users_ask():
+    assert count_multiply_adds(narrow(), np.int32(32)) == count_multiply_adds(narrow(), 32)
+    for net in (narrow(), small_vit()): assert getattr(net, net.get_classifier(name_only=True)) is net.get_classifier()

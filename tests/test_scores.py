@@ -10,6 +10,7 @@ from resvit_nb.hierarchy import (
     superclass_correct_through_subclass, calibration_table, worst_confusions)
 from resvit_nb.config import RunConfig
 from resvit_nb.records import Record
+from fastai.torch_core import TensorCategory, TensorImage
 from sklearn.calibration import calibration_curve
 
 nan, inf = float('nan'), float('inf')
@@ -30,6 +31,20 @@ def test_rank_0_is_a_right_prediction_whatever_the_logits_are():
     logits = torch.tensor(rng.choice([nan, -inf, inf, 0., 1., -1., 3e38, -3.4e38], (5000, 7)).astype('float32'))
     images = score_images(logits, torch.tensor(rng.integers(0, 7, 5000)))
     assert np.array_equal(images['rank'] == 0, images['prediction'] == images['label'])
+
+def test_logits_and_labels_of_other_kinds():
+    logits = torch.tensor([[0., 2., 1.], [3., 0., 1.]])
+    expected = score_images(logits, torch.tensor([1, 2]))
+    for given in (logits.clone().requires_grad_()*1, TensorImage(logits), logits.int()):
+        for labels in (torch.tensor([1, 2], dtype=torch.int32), TensorCategory([1, 2])):
+            found = score_images(given, labels)
+            assert all(np.array_equal(found[k], v) for k, v in expected.items())
+
+@pytest.mark.parametrize('logits, labels, kind', [((3, 4), (2,), torch.long), ((3,), (3,), torch.short), ((2, 4), (2, 1), torch.long), ((2, 4, 1), (2,), torch.long),
+                                                  ((2, 4), (2,), torch.float32), ((2, 4), (2,), torch.bfloat16)])
+def test_labels_and_logits_that_do_not_fit(logits, labels, kind):
+    with pytest.raises(InputError, match=r'^labels torch\.\w+ \(.*\), logits \(.*\): expected whole numbers \(N,\) and logits \(N, C\)$'):
+        score_images(torch.zeros(logits), torch.zeros(labels, dtype=kind))
 
 def test_scores_of_a_network_that_diverged():
     lost = summarise(score_images(torch.full((4, 3), nan), torch.tensor([0, 0, 2, 2])))
