@@ -162,8 +162,8 @@ def noise_table() -> Table:
         rows.append((where, what, target, f'{100*(a-b):+.2f}', f'{z:+.1f}',
                      f'{p:.2f}' if p>=.01 else 'below .01', 'yes' if p<.05 else '**no**'))
     columns = ['where','comparison','target','points','z','p','beyond noise?']
-    caption = (f'Differences of accuracy in percentage points, two-proportion test, {n:,} test images, '
-               'taken as independent samples.')
+    caption = (f'Differences of accuracy in percentage points, two-proportion test, {n:,} test images '
+               f"(the swap's: {PROSE['train_images']:,}), taken as independent samples.")
     return Table(pd.DataFrame(rows, columns=columns), caption, 'lllrrrl')
 
 # %% ../nbs/55_close_reading.ipynb #12f0e612

@@ -483,6 +483,8 @@ def draw_effect(ax, y:float, part, body:Body, first:float, last:float):
         value,low,high = np.clip(v.odds, first, last)
         if np.isfinite(v.least): ax.fill_between([-v.least,v.least], y-.5, y+.5, color='.92', lw=0)
         if np.isfinite(low): ax.plot([low,high], [y,y], color=colour, lw=2.2, solid_capstyle='butt')
+        for end,edge,arrow in ((v.odds[1],first,'<'), (v.odds[2],last,'>')):
+            if np.isfinite(end) and not first<=end<=last: ax.plot(edge, y, arrow, ms=5, color=colour)    # it goes on
         seeds = np.clip(seed_effects(part, body), first, last)
         ax.plot(seeds, [y-.35]*len(seeds), '.', ms=3.5, color=colour, alpha=.6)
         ax.plot(value, y, mark, ms=5.5, color=colour, zorder=5)
