@@ -8,7 +8,7 @@ from torchvision.datasets import CIFAR100
 from resvit_nb import pictures, runs, site, sources
 from resvit_nb.core import InputError
 from resvit_nb.images import find_split, same_pictures
-from resvit_nb.pictures import decode_image
+from resvit_nb.pictures import decode_image, decode_picture
 from resvit_nb.sources import bird_dog_reptile, cifar100, describe_split, draw_sheet, fractals, image_tree, list_archive, load_data, resvit_data
 from resvit_nb.models import imagenet_file
 from resvit_nb.protocol import make_plan
@@ -568,3 +568,29 @@ def test_the_cache_can_be_read_by_others(tmp_path, monkeypatch):
 def test_a_class_that_is_only_in_test_is_named_so(tmp_path):
     tree = {f'train/{n}': c for n, c in PETS.items()} | {f'test/{n}': c for n, c in PETS.items()} | {f'test/fish/carp/{i}.png': picture(i) for i in range(7)}
     with pytest.raises(InputError, match="class 'carp' has no image in train, of 7 in all"): find_split('own-8:1:1')(image_tree(write(tmp_path/'pets', tree), 8))
+
+@pytest.mark.parametrize('turn', range(1, 9))
+@pytest.mark.parametrize('mode', ['RGB', 'L', 'RGBA'])
+def test_a_turned_TIFF_is_the_same_by_path_and_from_memory(turn, mode, tmp_path):
+    upright = Image.fromarray(np.random.default_rng(turn).integers(0, 256, (40, 60, 3), dtype=np.uint8)).convert(mode)
+    upright.save(tmp_path/'a.tif', tiffinfo={274: turn})
+    undone = {2: [0], 3: [3], 4: [1], 5: [5], 6: [4], 7: [6], 8: [2]}.get(turn, [])    # Pillow's names of turns
+    for way in undone: upright = upright.transpose(Image.Transpose(way))
+    expected = decode_picture(upright, 20)
+    for file in (tmp_path/'a.tif', lambda: io.BytesIO((tmp_path/'a.tif').read_bytes())): assert np.array_equal(decode_image(file, 20, 'a.tif'), expected)
+
+def test_memory_that_ends_is_not_the_pictures_fault(tmp_path, monkeypatch):
+    def ended(*args): raise MemoryError
+    (tmp_path/'a.png').write_bytes(picture(0))
+    monkeypatch.setattr(pictures, 'to_rgb', ended)
+    for file in (tmp_path/'a.png', lambda: io.BytesIO(picture(0))):
+        with pytest.raises(MemoryError): decode_image(file, 8, 'a.png')
+
+@pytest.mark.parametrize('error, said', [(PermissionError(13, 'Permission denied'), 'cannot be read (Permission denied): expected permission there'), (OSError(24, 'Too many open files'), 'cannot be read (Too many open files)'),
+                                         (FileNotFoundError(2, 'No such file'), 'damaged (FileNotFoundError)'), (ValueError(), 'damaged (ValueError)')])
+def test_a_cached_set_that_may_not_be_read_is_not_called_damaged(error, said, tmp_path, monkeypatch):
+    monkeypatch.setenv('RESVIT_CACHE', str(tmp_path)); fractals(n_per_subclass=1, resolution=8)
+    def refuse(*args, **kwargs): raise error
+    monkeypatch.setattr(pictures.np, 'load', refuse)
+    with pytest.raises(InputError) as e: fractals(n_per_subclass=1, resolution=8)
+    assert said in str(e.value) and ('Remove it' in str(e.value)) == ('damaged' in said)
