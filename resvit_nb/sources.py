@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['TOOLS', 'COURSE', 'PART_NAMES', 'SOURCES', 'fractals', 'read_rows', 'check_columns', 'read_table', 'read_integer',
-           'check_class', 'read_classes', 'read_label', 'of_a_tool', 'inside', 'check_file', 'check_once',
+           'check_class', 'read_classes', 'read_label', 'of_a_tool', 'inside', 'check_file', 'checked', 'check_once',
            'check_course', 'read_course', 'bird_dog_reptile', 'read_slice', 'list_folder', 'list_members',
-           'list_archive', 'list_tree', 'without_wrapper', 'ready_made', 'labelled', 'check_levels', 'counted', 'few',
-           'alike', 'left_out', 'tree_parts', 'tree_labels', 'image_tree', 'read_cifar100', 'cifar100', 'load_data',
-           'usual_split', 'describe_split', 'describe', 'list_classes', 'draw_sheet', 'resvit_data']
+           'list_archive', 'list_tree', 'check_found', 'without_wrapper', 'ready_made', 'labelled', 'check_levels',
+           'counted', 'few', 'alike', 'left_out', 'tree_parts', 'tree_labels', 'image_tree', 'read_cifar100',
+           'cifar100', 'load_data', 'usual_split', 'describe_split', 'describe', 'list_classes', 'draw_sheet',
+           'resvit_data']
 
 # %% ../nbs/12_sources.ipynb #3316c346
 import csv, functools, io, os, pickle, stat, tarfile, textwrap, unicodedata, warnings
@@ -145,6 +146,15 @@ def check_file(path, folder, where:str):
         raise InputError(f'{where}: a link that leaves the folder {folder}: expected an image')
 
 # %% ../nbs/12_sources.ipynb #99c1f316
+def checked(file:str, broken:str='refuse'):
+    "The path itself; if that is no file in its folder, `InputError` now, or with `skip` from who opens what is returned"
+    check = functools.partial(check_file, file, os.path.dirname(file), file)
+    try: check()
+    except InputError:
+        if broken=='refuse': raise
+        return check
+    return file
+
 def check_once(rows:list, path:Path):
     "`InputError` if an image is in two rows"
     lines = {}
@@ -210,7 +220,7 @@ def read_slice(path:Path, start:int, size:int) -> io.BytesIO:
         f.seek(start)
         return io.BytesIO(f.read(size))
 
-def list_folder(path:Path) -> tuple:
+def list_folder(path:Path, broken:str='refuse') -> tuple:
     "Images of a folder, (name, path) each, and names of everything else there, those of tools with a / at the end"
     def refuse(e): raise InputError(f'{e.filename}: folder cannot be read ({e.strerror})')
     images,others,start = [],[],len(str(path))+1
@@ -222,9 +232,8 @@ def list_folder(path:Path) -> tuple:
                 raise InputError(f'{place}/{n}: a link to a folder: expected the folder itself')
         for n in files:
             if of_a_tool(n): continue
-            if n.lower().endswith(SUFFIXES): images.append((f'{place}/{n}'[start:], f'{place}/{n}'))
+            if n.lower().endswith(SUFFIXES): images.append((f'{place}/{n}'[start:], checked(f'{place}/{n}', broken)))
             else: others.append(f'{place}/{n}'[start:])
-    for _,file in images: check_file(file, os.path.dirname(file), file)
     return images, others
 
 # %% ../nbs/12_sources.ipynb #76775147
@@ -258,12 +267,16 @@ def list_archive(path:Path) -> tuple:
     return list(images.items()), sorted(others)
 
 # %% ../nbs/12_sources.ipynb #44903f29
-def list_tree(path:Path) -> tuple:
+def list_tree(path:Path, broken:str='refuse') -> tuple:
     "`list_folder` or `list_archive`, images in the order of the folders in their names"
-    if path.is_dir(): images,others = list_folder(path)
+    if path.is_dir(): images,others = list_folder(path, broken)
     elif path.is_file(): images,others = list_archive(path)
     else: raise InputError(f'{path}: folder or archive missing')
     return sorted(images, key=lambda image: image[0].split('/')), others
+
+def check_found(images:list, others:list, problem:str):
+    "`InputError` with the problem, and what else is there, unless there is an image"
+    if not images: raise InputError('; '.join([problem, *left_out(others, [])]))
 
 # %% ../nbs/12_sources.ipynb #c2883ab8
 PART_NAMES = dict(train='train', training='train', valid='valid', val='valid', validation='valid', test='test',
@@ -371,7 +384,7 @@ def image_tree(
     path = Path(path)
     def read():
         listed,others = list_tree(path)
-        if not listed: raise InputError(f'{path}: no image found: expected superclass/subclass/*.png or *.jpg')
+        check_found(listed, others, f'{path}: no image found: expected superclass/subclass/*.png or *.jpg')
         labels,used,notes = tree_labels([n for n,_ in listed], path)
         return [listed[i] for i in used], labels, notes+left_out(others, [])
     def make(blank, found=None):
