@@ -184,7 +184,7 @@ LABEL_FIELDS = ('superclass','subclass','parent','part')    # arrays, in labels.
 META_FIELDS = ('superclasses','subclasses','name','fingerprint','files','notes')    # in meta.json
 
 def load_cached(folder:Path) -> HierarchicalImages:
-    "The set kept in `folder`; its images are a read-only memory map. `InputError` where that cannot be read, or is damaged"
+    "The set kept in `folder`; its images are a read-only memory map. `InputError` where something is damaged"
     try:
         meta = json.loads((folder/'meta.json').read_text('utf-8'))
         labels = np.load(folder/'labels.npz')

@@ -302,9 +302,8 @@ def check_apart(
 # %% ../nbs/61_predict.ipynb #39141ddf
 def table_text(table:pd.DataFrame, kind:str='.csv') -> str:
     "The table as CSV, or as a JSON list with an object for each image"
-    odd = kind=='.csv' and any('\r' in name for name in table.image)    # which csv leaves without quotes
-    if kind=='.csv':
-        return table.to_csv(index=False, lineterminator='\n', quoting=csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL)
+    quoting = csv.QUOTE_NONNUMERIC if any('\r' in name for name in table.image) else csv.QUOTE_MINIMAL
+    if kind=='.csv': return table.to_csv(index=False, lineterminator='\n', quoting=quoting)    # minimal forgets \r
     return json.dumps(table.to_dict('records'), indent=1, ensure_ascii=False)+'\n'
 
 def asked_for(table:pd.DataFrame, names:bool, probabilities:bool) -> pd.DataFrame:
