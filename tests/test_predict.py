@@ -13,9 +13,9 @@ from resvit_nb.models import ModelInfo, create_model, load_model, save_model, se
 from resvit_nb.novelty import LOGIT_SCORES, logit_score
 from resvit_nb.predict import answers, find_images, joint, predict_images, resvit_predict, superclass_logits
 from resvit_nb.records import read_record, record_path
-from resvit_nb.runs import adopt_model, images_of, keep_model, model_folder, resvit_train, run, weights_file
+from resvit_nb.runs import adopt_model, has_model, images_of, keep_model, model_folder, resvit_train, run, weights_file
 from resvit_nb.sources import image_tree, resvit_data
-from resvit_nb.submit import ALL, ASIDE, resvit_submit, submission_configs
+from resvit_nb.submit import ALL, ASIDE, resvit_submit, submission_configs, submit
 
 SMALL = RunConfig(n_per_subclass=10, resolution=16, image_size=16, width=8, epochs=1, split='8:1:1')
 CONFIGS = dict(superclass=SMALL, subclass=replace(SMALL, target='subclass', image_size=24),
@@ -123,6 +123,16 @@ def test_without_a_note_the_classes_come_from_the_images(made, tmp_path, note):
         assert load_model(keep_model(records['subclass'], tmp_path)).info.parent == data.parent.tolist()
     finally: file.write_text(good, 'utf-8')
 
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_what_was_kept_with_other_names_of_classes_is_made_again(made, tmp_path, name):
+    _, records, _, data = made
+    record, t = records[name], records[name].config.target
+    note = weights_file(record.run_id).with_suffix('.json')
+    place, good = keep_model(record, tmp_path), note.read_text('utf-8')
+    for file in (place/'config.json', note): file.write_text(json.dumps((known := json.loads(file.read_text('utf-8'))) | {f'{t}es': ['an old name', *known[f'{t}es'][1:]]}), 'utf-8')
+    try: assert not has_model(record, tmp_path) and load_model(keep_model(record, tmp_path)).info.classes == data.names(t) and has_model(record, tmp_path)
+    finally: note.write_text(good, 'utf-8')
 
 LOGITS = torch.randn(200, 5, generator=torch.Generator().manual_seed(1))*3
 COARSE, PARENT = torch.randn(200, 2, generator=torch.Generator().manual_seed(2))*2, torch.tensor([0, 1, 1, 0, 1])
@@ -618,6 +628,16 @@ def test_superclasses_that_are_novel(tmp_path, capsys, monkeypatch):
     (course/'superclass_mapping.csv').write_text('index,class\n1,cold\n5,warm\n', 'utf-8')
     out, said = submit_said(capsys, *common, '--out', tmp_path/'b.csv')
     assert "superclass_mapping.csv: class 'novel' missing" in said and not (tmp_path/'b.csv').exists()
+
+def test_thresholds_of_an_earlier_submission_do_not_stay(tmp_path, monkeypatch):
+    configs, new = submission_configs('smoke'), dict(score='entropy', threshold=.5, level='subclass')
+    folders = {key: random_model(tmp_path/f'{i}', key[0]) for i, key in enumerate(configs)}
+    for key, folder in folders.items(): set_novelty(folder, -.3, level=key[0])
+    before = [(f/'model.safetensors').read_bytes() for f in folders.values()]
+    for name, value in dict(find_thresholds={key: new if key[0] == 'subclass' else None for key in configs}, expectations={}, predict_images='answers').items(): monkeypatch.setattr(f'resvit_nb.submit.{name}', lambda *args, value=value, **options: value)
+    assert submit(configs, folders, None, [], None, tmp_path)[0] == 'answers'
+    assert {key: load_model(f).info.novelty for key, f in folders.items()} == {key: new if key[0] == 'subclass' else None for key in configs}
+    assert [(f/'model.safetensors').read_bytes() for f in folders.values()] == before
 
 def no_novel(course): (course/'subclass_mapping.csv').write_text((course/'subclass_mapping.csv').read_text('utf-8').replace('200,novel\n', ''), 'utf-8')
 def broken_test(course): next((course/'test_images').iterdir()).write_bytes(b'GIF89a')
