@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TOOLS', 'COURSE', 'PART_NAMES', 'SOURCES', 'fractals', 'read_rows', 'check_columns', 'read_table', 'read_integer',
            'check_class', 'read_classes', 'read_label', 'of_a_tool', 'inside', 'check_file', 'checked', 'check_once',
-           'check_course', 'read_course', 'bird_dog_reptile', 'read_slice', 'list_folder', 'only_zeros', 'list_members',
+           'list_folder', 'check_course', 'read_course', 'bird_dog_reptile', 'read_slice', 'only_zeros', 'list_members',
            'list_archive', 'list_tree', 'check_found', 'without_wrapper', 'part_of', 'ready_made', 'labelled',
            'check_parts', 'check_levels', 'counted', 'few', 'alike', 'left_out', 'train_alone', 'tree_parts',
            'tree_labels', 'image_tree', 'read_cifar100', 'cifar100', 'load_data', 'usual_split', 'describe_split',
@@ -167,6 +167,24 @@ def check_once(rows:list, path:Path):
             where = f"{path}, line {row['line']}"
             raise InputError(f"{where}: image {row['image']!r} again, as in line {first}: expected each image once")
 
+# %% ../nbs/12_sources.ipynb #c72fa80e
+def list_folder(path:Path, broken:str='refuse') -> tuple:
+    "Images of a folder, (name, path) each, and names of everything else there, those of tools with a / at the end"
+    def refuse(e): raise InputError(f'{e.filename}: folder cannot be read ({e.strerror})')
+    images,others,start = [],[],len(str(path))+1
+    for place,folders,files in os.walk(path, onerror=refuse):
+        others += [f'{place}/{n}/'[start:] for n in (*folders, *files) if of_a_tool(n)]
+        folders[:] = [n for n in folders if not of_a_tool(n)]
+        links = [n for n in folders if os.path.islink(f'{place}/{n}')]
+        if links and broken=='refuse':
+            raise InputError(f'{place}/{links[0]}: a link to a folder: expected the folder itself')
+        others += [f'{place}/{n}'[start:] for n in links]
+        for n in files:
+            if of_a_tool(n): continue
+            if n.lower().endswith(SUFFIXES): images.append((f'{place}/{n}'[start:], checked(f'{place}/{n}', broken)))
+            else: others.append(f'{place}/{n}'[start:])
+    return images, others
+
 # %% ../nbs/12_sources.ipynb #d615cce2
 COURSE = dict([('train_data.csv','file'), *((f'{t}_mapping.csv','file') for t in TARGETS), ('train_images','folder')])
 
@@ -223,23 +241,6 @@ def read_slice(path:Path, start:int, size:int) -> io.BytesIO:
     with open(path, 'rb') as f:
         f.seek(start)
         return io.BytesIO(f.read(size))
-
-def list_folder(path:Path, broken:str='refuse') -> tuple:
-    "Images of a folder, (name, path) each, and names of everything else there, those of tools with a / at the end"
-    def refuse(e): raise InputError(f'{e.filename}: folder cannot be read ({e.strerror})')
-    images,others,start = [],[],len(str(path))+1
-    for place,folders,files in os.walk(path, onerror=refuse):
-        others += [f'{place}/{n}/'[start:] for n in (*folders, *files) if of_a_tool(n)]
-        folders[:] = [n for n in folders if not of_a_tool(n)]
-        links = [n for n in folders if os.path.islink(f'{place}/{n}')]
-        if links and broken=='refuse':
-            raise InputError(f'{place}/{links[0]}: a link to a folder: expected the folder itself')
-        others += [f'{place}/{n}'[start:] for n in links]
-        for n in files:
-            if of_a_tool(n): continue
-            if n.lower().endswith(SUFFIXES): images.append((f'{place}/{n}'[start:], checked(f'{place}/{n}', broken)))
-            else: others.append(f'{place}/{n}'[start:])
-    return images, others
 
 # %% ../nbs/12_sources.ipynb #76775147
 def only_zeros(path:Path, start:int) -> bool:
