@@ -667,7 +667,8 @@ def test_a_whole_path_in_a_table_is_called_one(place, tmp_path):
         assert str(e.value).endswith(f'image {str(given)!r} {said} {course}/train_images')
         edit('train_data.csv', str(given), '7.png')(course)
 
-def test_torchvisions_files_come_before_pictures_beside_them(place, tmp_path):
+def test_torchvisions_files_come_before_pictures_beside_them(tmp_path, monkeypatch):
+    monkeypatch.setenv('RESVIT_CACHE', str(tmp_path/'cache'))
     names = [f'c{i}' for i in range(20)], [f'f{i:02}' for i in range(100)]
     told = write_pickles(tmp_path, np.zeros((100, 3, 32, 32), np.uint8), [(i//5, i) for i in range(100)], [f'{i}.png' for i in range(100)], *names)
     write(tmp_path, {'docs/plots/loss.png': picture(1)})
