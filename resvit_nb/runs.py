@@ -406,9 +406,11 @@ def has_model(record:Record, results:str|Path) -> bool:
     "Whether the model folder of a run is there, undamaged, from the same images and with the same names of classes"
     place = model_folder(record.run_id, results)
     if not place.exists(): return False
-    info, d = check_model(place), record.data
-    return (info.run_id, info.fingerprint, info.classes)==(record.run_id, d['fingerprint'], d.get('names', info.classes))
+    info, data = check_model(place), record.data
+    made = (info.run_id, info.fingerprint, info.classes)
+    return made==(record.run_id, data['fingerprint'], data.get('names', info.classes))
 
+# %% ../nbs/42_runs.ipynb #e89fcb0e
 def keep_model(record:Record, results:str|Path, data_dir=None) -> Path:
     "The model folder of a run, made from its weights unless it is there; `InputError` where these are not here"
     place = model_folder(record.run_id, results)
