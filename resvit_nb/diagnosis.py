@@ -40,7 +40,9 @@ class Finding:
 def as_array(what:str, values, expected:str, dtype=None) -> np.ndarray:
     "An array of any list, series or tensor; `InputError` for what makes none"
     if isinstance(values, Tensor): values = values.detach().cpu().tolist()    # NumPy has no bfloat16
-    try: return np.asarray(values, dtype)
+    try:
+        if dtype and np.iscomplexobj(values): raise TypeError    # NumPy drops half of each
+        return np.asarray(values, dtype)
     except (TypeError, ValueError, RuntimeError): raise InputError(f'{what}: expected {expected}') from None
 
 def class_numbers(what:str, values, classes:int=None) -> np.ndarray:
@@ -60,7 +62,7 @@ def class_numbers(what:str, values, classes:int=None) -> np.ndarray:
 # %% ../nbs/55a_diagnosis.ipynb #8b9f4f88
 def check_losses(losses, n:int) -> np.ndarray:
     "Losses as float (N,); `InputError` unless each image has one"
-    losses = as_array('losses', losses, 'numbers', float)
+    losses = as_array('losses', losses, 'numbers, real ones', float)
     if losses.shape!=(n,): raise InputError(f'losses {losses.shape}: expected one for each of {n} images')
     bad = np.flatnonzero(~(losses>=-1e-6))
     if len(bad): raise InputError(f'losses[{bad[0]}] is {losses[bad[0]]}: expected a number of nats, 0 or more')

@@ -79,10 +79,12 @@ def without_texts(png:bytes) -> bytes:
 
 def read_image(file, resolution:int) -> tuple:
     "What `read_square` returns, of a path or a function that returns an open file"
-    def content(): return file().read() if callable(file) else Path(file).read_bytes()
-    try: return read_square(file() if callable(file) else file, resolution)
+    def opened(): return file() if callable(file) else open(file, 'rb')    # Pillow maps what it opens, turned wrongly
+    try:
+        with opened() as f: return read_square(f, resolution)
     except (ValueError, UnidentifiedImageError):
-        if not (png := content()).startswith(b'\x89PNG'): raise
+        with opened() as f: png = f.read()
+        if not png.startswith(b'\x89PNG'): raise
         return read_square(io.BytesIO(without_texts(png)), resolution)
 
 # %% ../nbs/11a_pictures.ipynb #55746bf4
@@ -105,6 +107,7 @@ def decode_sized(
         raise InputError(f'{where}: image too large: expected at most {MAX_PIXELS:,} pixels') from None
     except UnidentifiedImageError:
         raise InputError(f"{where}: {what_it_is(file)}: expected one of {', '.join(FORMATS)}") from None
+    except (InputError, MemoryError): raise
     except Exception as e:    # a damaged file makes decoders raise anything
         raise InputError(f'{where}: not a readable image ({str(e)[:80]})') from None
     return np.asarray(square).transpose(2,0,1), shorter
@@ -169,11 +172,9 @@ def decode_images(
 ) -> list:              # A line for users, if any image was smaller than H
     "Decode files in parallel"
     resolution = images.shape[-1]
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')    # Pillow's: of many pixels, which we refuse, and of damaged EXIF data
-        with decoders(images) as (pool,how):
-            with held(): filled = pool.map(how, range(len(files)), files, names, chunksize=16)
-            sides = list(tqdm(filled, 'decoding', len(images), disable=not sys.stderr.isatty()))
+    with warnings.catch_warnings(action='ignore'), decoders(images) as (pool,how):    # Pillow's, of EXIF data and size
+        with held(): filled = pool.map(how, range(len(files)), files, names, chunksize=16)
+        sides = list(tqdm(filled, 'decoding', len(images), disable=not sys.stderr.isatty()))
     small = [s for s in sides if s<resolution]
     return [f'enlarged to {resolution} px: {len(small):,} of {len(sides):,} images; the smallest has {min(small)} px'
            ] if small else []
@@ -193,10 +194,14 @@ def load_cached(folder:Path) -> HierarchicalImages:
         parent = find_parents(data.superclass, data.subclass, data.superclasses, data.subclasses)
         if not np.array_equal(data.parent, parent): raise ValueError('parents')
     except Exception as e:    # json, zipfile and numpy each have errors of their own for a damaged file
+        if isinstance(e, OSError) and not isinstance(e, FileNotFoundError):
+            raise InputError(f'{folder}: cannot be read ({e.strerror or e}): '
+                             'expected permission there, or another folder in RESVIT_CACHE') from None
         raise InputError(f'{folder}: damaged ({type(e).__name__}): '
                          'expected it as it was written. Remove it, and it is made again') from None
     return data
 
+# %% ../nbs/11a_pictures.ipynb #e4bda46c
 def save_cached(data:HierarchicalImages, folder:Path):
     "Write labels and names to `folder`, which has the images already"
     labels = {k:getattr(data, k) for k in LABEL_FIELDS}
@@ -224,7 +229,7 @@ def make_cached(folder:Path, name:str, resolution:int, make):
             if not folder.is_dir(): raise    # else another process was faster: theirs is the same
 
 # %% ../nbs/11a_pictures.ipynb #5e89e671
-CACHE_VERSION = 3    # 2: transparent colours of 16 bits were shown, files were known by their times
+CACHE_VERSION = 4    # 3: uncompressed TIFF files that are to be turned were read as noise
 
 def cached(
     name:str,        # Data set name, the start of the folder's name

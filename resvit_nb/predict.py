@@ -10,7 +10,7 @@ __all__ = ['ARCHIVES', 'BROKEN', 'BLOCK', 'BATCH', 'is_course', 'images_inside',
            'what_is_read', 'resvit_predict']
 
 # %% ../nbs/61_predict.ipynb #4fb4eb5e
-import json, os, sys
+import csv, json, os, sys, warnings
 from itertools import takewhile
 from pathlib import Path
 import numpy as np, pandas as pd, torch
@@ -21,7 +21,8 @@ from tqdm import tqdm
 from .core import InputError, check_one_of, console_script, write_atomically
 from .images import TARGETS
 from .pictures import SUFFIXES, decode_image, decode_images, shared_images
-from .sources import COURSE, check_course, inside, list_tree, read_classes, read_integer, read_table
+from .sources import (
+    COURSE, check_course, check_found, inside, left_out, list_tree, read_classes, read_integer, read_table)
 from .batches import BicubicResize, IntToFloatTensor, Normalize, TensorImage, default_device
 from .models import ModelInfo, load_model
 from .learner import BAR, autocast_forward, choose_precision, keep_memory
@@ -39,13 +40,15 @@ def is_course(path:Path) -> bool:
     "Whether this is a course's folder with images to predict"
     return (path/'test_images').is_dir() and (path/'superclass_mapping.csv').is_file()
 
-def images_inside(path:Path) -> list:
-    "(name, file, how errors name it) of every image in a folder or archive"
-    if path.is_dir() and not is_course(path) and any(path.glob('*_mapping.csv')): check_course(path, unlabelled=True)
+def images_inside(path:Path, broken:str='refuse') -> list:
+    "(name, file, how errors name it) of every image in a folder or archive; what else is there is said"
     place = path/'test_images' if is_course(path) else path
-    found = [(name, file, f'{place}: {name}') for name, file in list_tree(place)[0]]
-    if found: return found
-    raise InputError(f"{place}: no image found: expected files that end in {', '.join(SUFFIXES)}")
+    found, others = list_tree(place, broken)
+    no_own = place==path and path.is_dir() and all('/' in name for name, _ in found)
+    if no_own and any(path.glob('*_mapping.csv')): check_course(path, unlabelled=True)
+    check_found(found, others, f"{place}: no image found: expected files that end in {', '.join(SUFFIXES)}")
+    if others: print(f'{place}:', '; '.join(left_out(others, [])), file=sys.stderr)
+    return [(name, file, f'{place}: {name}') for name, file in found]
 
 def images_of_table(path:Path, folder:str|Path=None) -> list:
     "(name, file, how errors name it) of every row of a CSV file; names are relative to `folder`, or to the file's own"
@@ -56,6 +59,7 @@ def images_of_table(path:Path, folder:str|Path=None) -> list:
 def find_images(
     inputs:list|str|Path,        # Images, folders, archives, CSV files; or one of them
     images_dir:str|Path=None,    # Folder that names in a CSV file are relative to; `None`: the file's own
+    broken:str='refuse',         # What to do about links that lead nowhere, in folders: refuse, or skip
 ) -> list:                       # (name, file or function that opens it, how errors name it), in the order of the input
     "All images of the inputs; names have their input in front where there are several"
     found, inputs = [], [str(i) for i in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
@@ -63,11 +67,11 @@ def find_images(
     check_given(images_dir=images_dir)
     for given in inputs:
         path, suffix = Path(given), Path(given).suffix.lower()
-        if path.is_dir() or (path.is_file() and suffix in ARCHIVES): own = images_inside(path)
+        if path.is_dir() or (path.is_file() and suffix in ARCHIVES): own = images_inside(path, broken)
         elif not path.is_file(): raise InputError(f'{given}: missing: expected an image, a folder, an archive or a CSV')
         elif suffix=='.csv': own = images_of_table(path, images_dir)
         else: found.append((given, path, given)); continue
-        found += [(f'{given}/{name}', file, where) for name, file, where in own] if len(inputs)>1 else own
+        found += [(f'{given.rstrip("/")}/{name}', file, where) for name, file, where in own] if len(inputs)>1 else own
     return found
 
 # %% ../nbs/61_predict.ipynb #a73bf0d9
@@ -82,11 +86,12 @@ def decode_block(images:list, resolution:int, broken:str) -> tuple:
         return pixels, good
     except InputError:
         if broken=='refuse': raise
-    for i, (_, file, where) in enumerate(images):
-        try: pixels[i] = decode_image(file, resolution, where)
-        except InputError as e:
-            good[i] = False
-            print(f'skipped: {e}', file=sys.stderr)
+    with warnings.catch_warnings(action='ignore'):    # as in `decode_images`
+        for i, (_, file, where) in enumerate(images):
+            try: pixels[i] = decode_image(file, resolution, where)
+            except InputError as e:
+                good[i] = False
+                print(f'skipped: {e}', file=sys.stderr)
     return pixels[good], good
 
 # %% ../nbs/61_predict.ipynb #b4054b7f
@@ -297,7 +302,8 @@ def check_apart(
 # %% ../nbs/61_predict.ipynb #39141ddf
 def table_text(table:pd.DataFrame, kind:str='.csv') -> str:
     "The table as CSV, or as a JSON list with an object for each image"
-    if kind=='.csv': return table.to_csv(index=False, lineterminator='\n')
+    quoting = csv.QUOTE_NONNUMERIC if any('\r' in name for name in table.image) else csv.QUOTE_MINIMAL
+    if kind=='.csv': return table.to_csv(index=False, lineterminator='\n', quoting=quoting)    # minimal forgets \r
     return json.dumps(table.to_dict('records'), indent=1, ensure_ascii=False)+'\n'
 
 def asked_for(table:pd.DataFrame, names:bool, probabilities:bool) -> pd.DataFrame:
@@ -333,7 +339,7 @@ def resvit_predict(
     if out is not None: check_out(out)
     check_given(images_dir=images_dir, mapping=mapping)
     models, given = split_inputs(inputs)
-    images = find_images(given, images_dir)
+    images = find_images(given, images_dir, broken)
     place = mapping or next((g for g in given if is_course(Path(g))), None)
     if out is not None: check_apart(out, *what_is_read(models, given, images, place, results))
     nets = [open_model(m, results) for m in models]

@@ -6,10 +6,10 @@
 __all__ = ['ADOPTED', 'SHAPE', 'CLASS_FACTS', 'RESULTS', 'make_model', 'channel_stats', 'work_of', 'count_multiply_adds',
            'count_parameters', 'free_memory', 'check_memory', 'cpu_threads', 'file_digest', 'precision_of',
            'conditions', 'class_facts', 'write_note', 'read_note', 'keep_weights', 'novelty_of', 'data_facts', 'ways',
-           'learner_facts', 'seed_loaders', 'prepare', 'train', 'folder_of', 'images_of', 'announce', 'check_data',
-           'check_begun', 'run_folder', 'only_one', 'check_writable', 'clear_up', 'weights_file', 'has_weights',
-           'adopted', 'adopt_model', 'find_weights', 'train_once', 'run', 'can_train', 'classes_of', 'model_info',
-           'model_folder', 'has_model', 'keep_model', 'say_kept', 'resvit_train']
+           'learner_facts', 'seed_loaders', 'prepare', 'train', 'folder_of', 'images_of', 'announce', 'renamed',
+           'check_data', 'check_begun', 'run_folder', 'only_one', 'check_writable', 'clear_up', 'weights_file',
+           'has_weights', 'adopted', 'adopt_model', 'find_weights', 'train_once', 'run', 'can_train', 'classes_of',
+           'model_info', 'model_folder', 'has_model', 'keep_model', 'say_kept', 'resvit_train']
 
 # %% ../nbs/42_runs.ipynb #af933d7e
 import functools, hashlib, json, os, psutil, random, shutil, time, torch
@@ -225,11 +225,19 @@ def announce(config:RunConfig, data:HierarchicalImages):
         raise InputError(f'{data.name}: one {config.target} alone: expected at least two to tell apart')
 
 # %% ../nbs/42_runs.ipynb #cf478a36
+def renamed(record:Record, data:HierarchicalImages) -> tuple|None:
+    "The first class of a run that has another name in `data`: its name in the record, and that one"
+    config, names = record.config, record.data.get('names')
+    if names in (None, data.names(config.target)): return None    # the first records have none
+    now = as_trained(data, find_split(config.split)(data, config.split_seed)).names(config.target)
+    return next((pair for pair in zip(names, now) if pair[0]!=pair[1]), None)
+
 def check_data(record:Record, path:Path, data:HierarchicalImages, folder) -> Record:
-    "The record itself, unless it was made from other images"
-    made, found = record.data['fingerprint'], data.fingerprint
-    if made==found: return record
-    differ = f'made from other data (fingerprint {made[:12]}) than {folder or data.name} holds ({found[:12]})'
+    "The record itself, unless it was made from other images, or its classes have other names by now"
+    made, found, place = record.data['fingerprint'], data.fingerprint, folder or data.name
+    if made!=found: differ = f'made from other data (fingerprint {made[:12]}) than {place} holds ({found[:12]})'
+    elif not (names := renamed(record, data)): return record
+    else: differ = 'made when the class {!r} of {} was called {!r}'.format(names[1], place, names[0])
     raise InputError(f'record {path}: {differ}: expected another results folder')
 
 def check_begun(record:Record, path:Path) -> Record:
@@ -370,7 +378,9 @@ def can_train(config:RunConfig, results:str|Path, data_dir) -> bool:
 def classes_of(record:Record, results:str|Path, data_dir=None) -> dict:
     "Names and parents of the classes of a run: from the note next to its weights, else from its images"
     note = read_note(weights_file(record.run_id))
-    if note.get('fingerprint')==record.data['fingerprint'] and {*CLASS_FACTS}<={*note}:
+    names = note.get(f'{record.config.target}es')
+    made, same = note.get('fingerprint')==record.data['fingerprint'], names==record.data.get('names', names)
+    if made and same and {*CLASS_FACTS}<={*note}:
         return {k: note[k] for k in CLASS_FACTS}
     folder = folder_of(data_dir, record.config.data)
     data = images_of(record.config, folder)
@@ -393,12 +403,14 @@ def model_folder(name:str, results:str|Path) -> Path:
     return Path(results)/'models'/name
 
 def has_model(record:Record, results:str|Path) -> bool:
-    "Whether the model folder of a run is there, undamaged and from the same images"
+    "Whether the model folder of a run is there, undamaged, from the same images and with the same names of classes"
     place = model_folder(record.run_id, results)
     if not place.exists(): return False
-    info = check_model(place)
-    return (info.run_id, info.fingerprint)==(record.run_id, record.data['fingerprint'])
+    info, data = check_model(place), record.data
+    made = (info.run_id, info.fingerprint, info.classes)
+    return made==(record.run_id, data['fingerprint'], data.get('names', info.classes))
 
+# %% ../nbs/42_runs.ipynb #e89fcb0e
 def keep_model(record:Record, results:str|Path, data_dir=None) -> Path:
     "The model folder of a run, made from its weights unless it is there; `InputError` where these are not here"
     place = model_folder(record.run_id, results)

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['TOOLS', 'COURSE', 'PART_NAMES', 'SOURCES', 'fractals', 'read_rows', 'check_columns', 'read_table', 'read_integer',
-           'check_class', 'read_classes', 'read_label', 'of_a_tool', 'inside', 'check_file', 'check_once',
-           'check_course', 'read_course', 'bird_dog_reptile', 'read_slice', 'list_folder', 'list_members',
-           'list_archive', 'list_tree', 'without_wrapper', 'ready_made', 'labelled', 'check_levels', 'counted', 'few',
-           'alike', 'left_out', 'tree_parts', 'tree_labels', 'image_tree', 'read_cifar100', 'cifar100', 'load_data',
-           'usual_split', 'describe_split', 'describe', 'list_classes', 'draw_sheet', 'resvit_data']
+           'check_class', 'read_classes', 'read_label', 'of_a_tool', 'inside', 'check_file', 'checked', 'check_once',
+           'list_folder', 'check_course', 'read_course', 'bird_dog_reptile', 'read_slice', 'only_zeros', 'list_members',
+           'list_archive', 'list_tree', 'check_found', 'without_wrapper', 'part_of', 'ready_made', 'labelled',
+           'check_parts', 'check_levels', 'counted', 'few', 'alike', 'left_out', 'train_alone', 'tree_parts',
+           'tree_labels', 'image_tree', 'read_cifar100', 'cifar100', 'load_data', 'usual_split', 'describe_split',
+           'describe', 'list_classes', 'draw_sheet', 'check_sheet', 'resvit_data']
 
 # %% ../nbs/12_sources.ipynb #3316c346
 import csv, functools, io, os, pickle, stat, tarfile, textwrap, unicodedata, warnings
@@ -128,10 +129,13 @@ def of_a_tool(name:str) -> bool:
 
 def inside(folder:Path, name:str, where:str) -> Path:
     "`folder/name`, unless that leaves the folder"
-    if PurePosixPath(name).is_absolute() or '..' in PurePosixPath(name).parts:
-        raise InputError(f'{where}: image {name!r} leaves the folder {folder}')
-    return folder/name
+    path = PurePosixPath(name)
+    if not path.is_absolute() and '..' not in path.parts: return folder/name
+    whole = '..' not in path.parts and path.is_relative_to(os.path.abspath(folder))
+    problem = 'is a whole path: expected only what follows' if whole else 'leaves the folder'
+    raise InputError(f'{where}: image {name!r} {problem} {folder}')
 
+# %% ../nbs/12_sources.ipynb #5168a6ce
 def check_file(path, folder, where:str):
     "`InputError` unless `path` is an ordinary file in `folder`"
     try:
@@ -145,6 +149,15 @@ def check_file(path, folder, where:str):
         raise InputError(f'{where}: a link that leaves the folder {folder}: expected an image')
 
 # %% ../nbs/12_sources.ipynb #99c1f316
+def checked(file:str, broken:str='refuse'):
+    "The path; if that is no file in its folder, `InputError` now, or with `skip` where one opens what is returned"
+    check = functools.partial(check_file, file, os.path.dirname(file), file)
+    try: check()
+    except InputError:
+        if broken=='refuse': raise
+        return check
+    return file
+
 def check_once(rows:list, path:Path):
     "`InputError` if an image is in two rows"
     lines = {}
@@ -153,6 +166,24 @@ def check_once(rows:list, path:Path):
         if first!=row['line']:
             where = f"{path}, line {row['line']}"
             raise InputError(f"{where}: image {row['image']!r} again, as in line {first}: expected each image once")
+
+# %% ../nbs/12_sources.ipynb #c72fa80e
+def list_folder(path:Path, broken:str='refuse') -> tuple:
+    "Images of a folder, (name, path) each, and names of everything else there, those of tools with a / at the end"
+    def refuse(e): raise InputError(f'{e.filename}: folder cannot be read ({e.strerror})')
+    images,others,start = [],[],len(str(path))+1
+    for place,folders,files in os.walk(path, onerror=refuse):
+        others += [f'{place}/{n}/'[start:] for n in (*folders, *files) if of_a_tool(n)]
+        folders[:] = [n for n in folders if not of_a_tool(n)]
+        links = [n for n in folders if os.path.islink(f'{place}/{n}')]
+        if links and broken=='refuse':
+            raise InputError(f'{place}/{links[0]}: a link to a folder: expected the folder itself')
+        others += [f'{place}/{n}'[start:] for n in links]
+        for n in files:
+            if of_a_tool(n): continue
+            if n.lower().endswith(SUFFIXES): images.append((f'{place}/{n}'[start:], checked(f'{place}/{n}', broken)))
+            else: others.append(f'{place}/{n}'[start:])
+    return images, others
 
 # %% ../nbs/12_sources.ipynb #d615cce2
 COURSE = dict([('train_data.csv','file'), *((f'{t}_mapping.csv','file') for t in TARGETS), ('train_images','folder')])
@@ -193,9 +224,10 @@ def bird_dog_reptile(
     folder = path/'train_images'
     found = [str(inside(folder, file, w)) for file,w in zip(files, where)]
     for f,w in zip(found, where): check_file(f, folder, w)
-    images = [n for n in os.listdir(folder) if n.lower().endswith(SUFFIXES) and not of_a_tool(n)]
-    unnamed = len(images)-len(found)
-    notes = [f'left out: files in train_images that no row of train_data.csv names ({unnamed:,})'] if unnamed>0 else []
+    images,others = list_folder(folder, 'skip')
+    there = {n for n,_ in images} | {n for n in others if not n.endswith('/')}
+    unnamed = len(there-{str(PurePosixPath(f)) for f in files})
+    notes = [f'left out: files in train_images that no row of train_data.csv names ({unnamed:,})'] if unnamed else []
     def make(blank):
         images = blank(len(found))
         notes.extend(decode_images(found, images, where))
@@ -210,34 +242,26 @@ def read_slice(path:Path, start:int, size:int) -> io.BytesIO:
         f.seek(start)
         return io.BytesIO(f.read(size))
 
-def list_folder(path:Path) -> tuple:
-    "Images of a folder, (name, path) each, and names of everything else there, those of tools with a / at the end"
-    def refuse(e): raise InputError(f'{e.filename}: folder cannot be read ({e.strerror})')
-    images,others,start = [],[],len(str(path))+1
-    for place,folders,files in os.walk(path, onerror=refuse):
-        others += [f'{place}/{n}/'[start:] for n in (*folders, *files) if of_a_tool(n)]
-        folders[:] = [n for n in folders if not of_a_tool(n)]
-        for n in folders:
-            if os.path.islink(f'{place}/{n}'):
-                raise InputError(f'{place}/{n}: a link to a folder: expected the folder itself')
-        for n in files:
-            if of_a_tool(n): continue
-            if n.lower().endswith(SUFFIXES): images.append((f'{place}/{n}'[start:], f'{place}/{n}'))
-            else: others.append(f'{place}/{n}'[start:])
-    for _,file in images: check_file(file, os.path.dirname(file), file)
-    return images, others
-
 # %% ../nbs/12_sources.ipynb #76775147
+def only_zeros(path:Path, start:int) -> bool:
+    "Whether a file holds nothing else from `start` on"
+    with open(path, 'rb') as f:
+        f.seek(start)
+        return not any(part.strip(b'\0') for part in iter(lambda: f.read(2**20), b''))
+
 def list_members(path:Path) -> list:
     "What is in a tar archive, up to the zeros at its end: `tarfile` takes a damaged header for the end, too"
     try:
         with tarfile.open(path, 'r:') as tar: members,end = list(tar),tar.offset
         for m in members: int(m.mtime)    # 'nan' says that the header is damaged
         if members and read_slice(path, end, 512).read()!=bytes(512): raise tarfile.ReadError
+    except PermissionError as e:
+        raise InputError(f'{path}: cannot be read ({e.strerror}): expected an archive that may be read') from None
     except (tarfile.TarError, OSError, ValueError, OverflowError):
         raise InputError(f'{path}: not an uncompressed tar archive, or damaged: expected a folder, or a whole archive '
                          'as `tar -cf` makes it') from None
-    return members
+    if only_zeros(path, end): return members
+    raise InputError(f'{path}: goes on after the end of an archive: expected one archive, not several in a file')
 
 # %% ../nbs/12_sources.ipynb #91202b25
 def list_archive(path:Path) -> tuple:
@@ -258,12 +282,16 @@ def list_archive(path:Path) -> tuple:
     return list(images.items()), sorted(others)
 
 # %% ../nbs/12_sources.ipynb #44903f29
-def list_tree(path:Path) -> tuple:
+def list_tree(path:Path, broken:str='refuse') -> tuple:
     "`list_folder` or `list_archive`, images in the order of the folders in their names"
-    if path.is_dir(): images,others = list_folder(path)
+    if path.is_dir(): images,others = list_folder(path, broken)
     elif path.is_file(): images,others = list_archive(path)
     else: raise InputError(f'{path}: folder or archive missing')
     return sorted(images, key=lambda image: image[0].split('/')), others
+
+def check_found(images:list, others:list, problem:str):
+    "`InputError` with the problem, and what else is there, unless there is an image"
+    if not images: raise InputError('; '.join([problem, *left_out(others, [])]))
 
 # %% ../nbs/12_sources.ipynb #c2883ab8
 PART_NAMES = dict(train='train', training='train', valid='valid', val='valid', validation='valid', test='test',
@@ -276,9 +304,13 @@ def without_wrapper(folders:list) -> list:
         if len(first)!=1 or all(len(f)<2 for f in folders): return folders
         folders = [f[1:] for f in folders]
 
+def part_of(folder:str) -> str|None:
+    "The part that a folder is named after, such as train or train_images"
+    return PART_NAMES.get(folder.lower().removesuffix('_images'))
+
 def ready_made(folders:list) -> list|None:
     "The part of every image that lies in one (`None` for others), if two parts have images in folders of their own"
-    parts = [PART_NAMES.get(f[0].lower()) if len(f)>1 else None for f in folders]
+    parts = [part_of(f[0]) if len(f)>1 else None for f in folders]
     return parts if 'train' in parts and len({*parts}-{None})>1 else None
 
 def labelled(folders:list) -> tuple:
@@ -288,18 +320,24 @@ def labelled(folders:list) -> tuple:
     return [tuple(unicodedata.normalize('NFC', n) if n else n for n in p) for p in pairs], one
 
 # %% ../nbs/12_sources.ipynb #1e398db0
+def check_parts(folders:list, path:Path):
+    "`InputError` where folders that hold images themselves are parts: all of them, or two different ones"
+    direct = sorted({f[0] for f in folders if len(f)==1})
+    parts = [part_of(d) for d in direct]
+    if None in parts and len({*parts}-{None})<2: return
+    part = next(d for d in direct if part_of(d))
+    raise InputError(f'{path}: folder {part} holds images itself: expected superclass/subclass/image, '
+                     f'or {part}/superclass/...')
+
 def check_levels(folders:list, pairs:list, one:bool, names:list, path:Path):
     "`InputError` where images lie in other folders than superclass/subclass/image, or in too few or too many"
     expected = 'expected superclass/subclass/image'
     if all(s is None for s,_ in pairs):
         raise InputError(f'{path}: {names[0]}: images in no folder: {expected}, with at least one level of classes')
-    if one:
-        part = next((s for s,_ in pairs if s and s.lower().removesuffix('_images') in PART_NAMES), None)
-        if part: raise InputError(f'{path}: folder {part} holds images itself: {expected}, or {part}/superclass/...')
-        return
-    if all(len(f)!=2 for f in folders):
-        deep = next(n for n,f in zip(names, folders) if len(f)>2)
-        raise InputError(f"{path}: {deep}: images in more than two folders: {expected}; in {deep.split('/')[0]}?")
+    if one: return
+    deep = [n for n,f in zip(names, folders) if len(f)>2]
+    if len(deep)>sum(len(f)==2 for f in folders):
+        raise InputError(f"{path}: {deep[0]}: images in more than two folders: {expected}; in {deep[0].split('/')[0]}?")
     fewest,classes = min(Counter(p for p in pairs if p[0]).values()),{f[0] for f in folders if len(f)>1}
     direct = Counter(f[0] for f in folders if len(f)==1 and f[0] not in classes)
     lost = next((n for n,count in direct.items() if count>=max(fewest, 2)), None)
@@ -331,12 +369,20 @@ def left_out(others:list, outside:list) -> list:
     return said
 
 # %% ../nbs/12_sources.ipynb #66f26a54
+def train_alone(folders:list) -> bool:
+    "Whether all classes lie in one folder named as train, and all other images in folders named as parts"
+    deep,flat = {f[0] for f in folders if len(f)>1},{f[0] for f in folders if len(f)==1}
+    return [part_of(d) for d in deep]==['train'] and all(map(part_of, flat))
+
 def tree_parts(names:list) -> tuple:
     "The part of each image or `None`, folders below that, and a line on what was done"
     folders = without_wrapper([n.split('/')[:-1] for n in names])
     parts = ready_made(folders)
+    if train_alone(folders):
+        note = 'train alone has classes: valid and test are to be dealt out of it'
+        return None, without_wrapper([f[1:] for f in folders]), [note]
     if not parts: return None, folders, []
-    folders = [f[1:] if p else [] for f,p in zip(folders, parts)]
+    folders = without_wrapper([f[1:] if p else [] for f,p in zip(folders, parts)])
     note = 'train, valid and test are kept as the folders say'
     if len({*parts}-{None})==2:    # what nobody trained on is the test
         parts = [p and ('train' if p=='train' else 'test') for p in parts]
@@ -348,6 +394,7 @@ def tree_labels(names:list, path:Path) -> tuple:
     "What `hierarchical_images` needs of labels for the images that lie in classes; which these are; lines for users"
     parts,folders,notes = tree_parts(names)
     pairs,one = labelled(folders)
+    if one and not notes: check_parts(folders, path)    # else parts were taken off
     check_levels(folders, pairs, one, names, path)
     used = [i for i,(s,_) in enumerate(pairs) if s]
     for name in {n for i in used for n in pairs[i]}: check_class(name, str(path))
@@ -371,7 +418,7 @@ def image_tree(
     path = Path(path)
     def read():
         listed,others = list_tree(path)
-        if not listed: raise InputError(f'{path}: no image found: expected superclass/subclass/*.png or *.jpg')
+        check_found(listed, others, f'{path}: no image found: expected superclass/subclass/*.png or *.jpg')
         labels,used,notes = tree_labels([n for n,_ in listed], path)
         return [listed[i] for i in used], labels, notes+left_out(others, [])
     def make(blank, found=None):
@@ -410,7 +457,8 @@ def cifar100(
 ) -> HierarchicalImages:
     "CIFAR-100's training part; `InputError` where it is not there and cannot be downloaded"
     path = Path(path or cache_folder()/'downloads')
-    if path.is_file() or (path.is_dir() and list_tree(path)[0]): data = image_tree(path, resolution)
+    kept = (path/CIFAR100.base_folder).is_dir()
+    if path.is_file() or (path.is_dir() and not kept and list_tree(path)[0]): data = image_tree(path, resolution)
     else:
         arrays,names = read_cifar100(path)
         def make(blank):
@@ -505,6 +553,13 @@ def draw_sheet(
     return fig
 
 # %% ../nbs/12_sources.ipynb #4393bcbf
+def check_sheet(sheet:str, path:Path, data:HierarchicalImages):
+    "`InputError` if the sheet would replace a file that `data` was read from"
+    read = [path, *(path/folder/file for folder in ('', 'train_images') for file in data.files)]
+    if os.path.exists(sheet) and any(os.path.exists(r) and os.path.samefile(r, sheet) for r in read):
+        raise InputError(f'sheet {sheet}: one of the files that are read: expected another name')
+
+# %% ../nbs/12_sources.ipynb #4393bcbe
 @console_script
 def resvit_data(
     data:str='fractals',   # One of fractals, bird_dog_reptile, image_tree, cifar100
@@ -517,6 +572,7 @@ def resvit_data(
     if sheet and Path(sheet).suffix!='.png': raise InputError(f'sheet {sheet}: expected a file name that ends in .png')
     if split: find_split(split)
     loaded = load_data(data, resolution, data_dir)
+    if sheet and data_dir: check_sheet(sheet, Path(data_dir), loaded)
     print(list_classes(loaded), describe(loaded), sep='\n')
     if sheet:
         with warnings.catch_warnings():

@@ -82,6 +82,7 @@ N = np.arange(60)%3
     ((N, N, 7), 'names: int, expected a list of names'), ((N, N, {0: 'a', 1: 'b', 2: 'c'}), 'names: dict, expected'), ((N, N, 'abc'), 'names: str, expected'),
     ((N, N, {'a', 'b', 'c'}), 'names: set, expected'), ((N, N, np.array(['a', 'b'])), 'predictions[2] is 2: expected 0 to 1'), ((N, N, np.array('a')), 'names: ndarray, expected'),
     ((N, N, iter('a')), '1 names: expected 2'), (([[1], *N[1:]], [[1, 2], *N[1:]]), 'predictions: expected one class number for each image'), ((N, [N, N[1:]]), 'labels: expected one'),
+    ((N, N, None, N+1j), 'losses: expected numbers, real ones'), ((N, N, None, (N*1j).tolist()), 'losses: expected numbers'), ((N, N, None, torch.tensor(N).cfloat()), 'losses: expected numbers'), ((N, N, None, pd.Series(N+0j)), 'losses: expected numbers'),
     ((N, N, None, [[1.], *N[1:]]), 'losses: expected numbers'), ((torch.zeros(2, 30), N), 'predictions (2, 30)'), ((torch.tensor(N)>0, N), 'expected class numbers'),
     ((torch.tensor(N+.5, dtype=torch.bfloat16), N), 'predictions[0] is 0.5'), ((N, N, None, torch.tensor(N-1., requires_grad=True)), 'losses[0] is -1.0'),
     ((N, N, None, None, None), 'batch None: expected 2 to the number of images, 60, as a whole number'), ((N, N, None, None, '16'), "batch '16': expected 2"),

@@ -13,9 +13,9 @@ from resvit_nb.models import ModelInfo, create_model, load_model, save_model, se
 from resvit_nb.novelty import LOGIT_SCORES, logit_score
 from resvit_nb.predict import answers, find_images, joint, predict_images, resvit_predict, superclass_logits
 from resvit_nb.records import read_record, record_path
-from resvit_nb.runs import adopt_model, images_of, keep_model, model_folder, resvit_train, run, weights_file
-from resvit_nb.sources import resvit_data
-from resvit_nb.submit import ALL, ASIDE, resvit_submit, submission_configs
+from resvit_nb.runs import adopt_model, has_model, images_of, keep_model, model_folder, resvit_train, run, weights_file
+from resvit_nb.sources import image_tree, resvit_data
+from resvit_nb.submit import ALL, ASIDE, resvit_submit, submission_configs, submit
 
 SMALL = RunConfig(n_per_subclass=10, resolution=16, image_size=16, width=8, epochs=1, split='8:1:1')
 CONFIGS = dict(superclass=SMALL, subclass=replace(SMALL, target='subclass', image_size=24),
@@ -123,6 +123,16 @@ def test_without_a_note_the_classes_come_from_the_images(made, tmp_path, note):
         assert load_model(keep_model(records['subclass'], tmp_path)).info.parent == data.parent.tolist()
     finally: file.write_text(good, 'utf-8')
 
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_what_was_kept_with_other_names_of_classes_is_made_again(made, tmp_path, name):
+    _, records, _, data = made
+    record, t = records[name], records[name].config.target
+    note = weights_file(record.run_id).with_suffix('.json')
+    place, good = keep_model(record, tmp_path), note.read_text('utf-8')
+    for file in (place/'config.json', note): file.write_text(json.dumps((known := json.loads(file.read_text('utf-8'))) | {f'{t}es': ['an old name', *known[f'{t}es'][1:]]}), 'utf-8')
+    try: assert not has_model(record, tmp_path) and load_model(keep_model(record, tmp_path)).info.classes == data.names(t) and has_model(record, tmp_path)
+    finally: note.write_text(good, 'utf-8')
 
 LOGITS = torch.randn(200, 5, generator=torch.Generator().manual_seed(1))*3
 COARSE, PARENT = torch.randn(200, 2, generator=torch.Generator().manual_seed(2))*2, torch.tensor([0, 1, 1, 0, 1])
@@ -300,6 +310,61 @@ def test_names_that_are_not_utf8(tmp_path, pictures, capsys, suffix):
     found = [(n, numbers) for n, *numbers in rows(text)[1:]] if suffix == '.csv' else [(r['image'], [str(v) for v in r.values()][1:]) for r in json.loads(text)]
     if suffix == '.csv': expected = [(n.encode(errors='backslashreplace').decode(), r) for n, r in expected]
     assert sorted(found) == sorted(expected)
+
+@pytest.mark.parametrize('added, said', [
+    (('IMG_1.HEIC', 'deep/IMG_2.heic'), '2 files of other kinds ('), (('scan.ppm',), '1 file of other kinds (scan.ppm)'), (('notes', 'deep/.DS_Store'), '1 thing of other programs (deep/.DS_Store); left out: 1 file of other kinds (notes)')])
+def test_what_lies_among_the_pictures_is_said(tmp_path, pictures, capfd, added, said):
+    model = random_model(tmp_path/'model')
+    for name in added: (pictures/name).write_bytes(b'x')
+    with tarfile.open(tmp_path/'all.tar', 'w') as tar: tar.add(pictures, '.')
+    for given in (pictures, tmp_path/'all.tar'):
+        resvit_predict.command([str(model), str(given)])
+        found = capfd.readouterr()
+        assert len(rows(found.out)) == 13 and found.err.startswith(f'{given}: left out: ') and said in found.err and found.err.count('\n') == 1
+    shutil.copytree(pictures, tmp_path/'none', ignore=lambda folder, names: [n for n in names if n[-4:].lower() in ('.png', '.jpg')])
+    for read in (find_images, partial(image_tree, resolution=8)):
+        with pytest.raises(InputError, match=r'none: no image found: expected .*; left out: ') as e: read(tmp_path/'none')
+        assert said in str(e.value)
+
+@pytest.mark.parametrize('harm', [lambda p, other: os.symlink('nowhere.png', p), lambda p, other: os.symlink(other, p), lambda p, other: os.mkfifo(p)])
+@pytest.mark.parametrize('name', ['deep/0.jpg', '4b.png'])
+def test_what_is_no_picture_of_the_folder_is_skipped_on_request(tmp_path, pictures, capfd, harm, name):
+    model, out = random_model(tmp_path/'model'), tmp_path/'a.csv'
+    other = shutil.move(pictures/'9.png', tmp_path/'other.png')
+    harm(pictures/name, other)
+    assert name in command(capfd, model, pictures, '--out', out)[1] and not out.exists()
+    resvit_predict.command([str(model), str(pictures), '--broken', 'skip', '--out', str(out)])
+    found = capfd.readouterr()
+    assert found.out == f'11 of 12 images: {out}\n' and found.err.startswith(f'skipped: {pictures}') and name in found.err and found.err.count('\n') == 1
+
+def test_skipping_repeats_no_warning_of_the_decoder(tmp_path, pictures, capfd, recwarn):
+    Image.new('RGB', (8, 8)).save(pictures/'5.png', 'JPEG', exif=b'Exif\0\0II*\0\x08\0\0\0\xff\xff')
+    Image.new('1', (9_500, 9_500)).save(pictures/'6.png')    # of which Pillow warns
+    (pictures/'4.png').write_bytes(b'')
+    resvit_predict.command([str(random_model(tmp_path/'model')), str(pictures), '--broken', 'skip'])
+    err = capfd.readouterr().err
+    assert err.startswith('skipped: ') and err.count('\n') == 1 and not [w for w in recwarn if 'PIL' in w.filename]
+
+def test_a_table_of_classes_beside_ones_own_pictures_makes_no_course(tmp_path, pictures):
+    (pictures/'colour_mapping.csv').write_text('index,class\n0,red\n', 'utf-8')
+    assert len(find_images(pictures)) == 12
+    for p in pictures.glob('*.*'): p.suffix.lower() == '.png' and p.unlink()
+    with pytest.raises(InputError, match='file missing: expected train_data.csv'): find_images(pictures)
+
+@pytest.mark.parametrize('name', ['a\rb.png', '\r.png', 'a\r\nb, c.png', '"\r".png'])
+def test_names_with_a_carriage_return(tmp_path, pictures, capsys, name):
+    model = random_model(tmp_path/'model')
+    (tmp_path/'odd').mkdir()
+    for n, i in ((name, 1), ('z.png', 2)): shutil.copy(pictures/f'{i}.png', tmp_path/'odd'/n)
+    plain = rows(command(capsys, model, pictures/'1.png', pictures/'2.png', '--names', '--probabilities')[0])
+    command(capsys, model, tmp_path/'odd', '--names', '--probabilities', '--out', tmp_path/'a.csv')
+    with open(tmp_path/'a.csv', encoding='utf-8', newline='') as f: found = [*csv.reader(f)]
+    assert [r[1:] for r in found] == [r[1:] for r in plain] and [r[0] for r in found] == ['image', name, 'z.png']
+
+@pytest.mark.parametrize('slashes', ['', '/', '//'])
+def test_names_below_a_folder_have_one_slash(tmp_path, pictures, monkeypatch, slashes):
+    monkeypatch.chdir(tmp_path)
+    assert {'pictures/1.png', 'pictures/deep/a.jpg', 'pictures/3.png'} <= {name for name, *_ in find_images([f'pictures{slashes}', 'pictures/3.png'])}
 
 def test_one_place_is_a_place(tmp_path, pictures, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -563,6 +628,16 @@ def test_superclasses_that_are_novel(tmp_path, capsys, monkeypatch):
     (course/'superclass_mapping.csv').write_text('index,class\n1,cold\n5,warm\n', 'utf-8')
     out, said = submit_said(capsys, *common, '--out', tmp_path/'b.csv')
     assert "superclass_mapping.csv: class 'novel' missing" in said and not (tmp_path/'b.csv').exists()
+
+def test_thresholds_of_an_earlier_submission_do_not_stay(tmp_path, monkeypatch):
+    configs, new = submission_configs('smoke'), dict(score='entropy', threshold=.5, level='subclass')
+    folders = {key: random_model(tmp_path/f'{i}', key[0]) for i, key in enumerate(configs)}
+    for key, folder in folders.items(): set_novelty(folder, -.3, level=key[0])
+    before = [(f/'model.safetensors').read_bytes() for f in folders.values()]
+    for name, value in dict(find_thresholds={key: new if key[0] == 'subclass' else None for key in configs}, expectations={}, predict_images='answers').items(): monkeypatch.setattr(f'resvit_nb.submit.{name}', lambda *args, value=value, **options: value)
+    assert submit(configs, folders, None, [], None, tmp_path)[0] == 'answers'
+    assert {key: load_model(f).info.novelty for key, f in folders.items()} == {key: new if key[0] == 'subclass' else None for key in configs}
+    assert [(f/'model.safetensors').read_bytes() for f in folders.values()] == before
 
 def no_novel(course): (course/'subclass_mapping.csv').write_text((course/'subclass_mapping.csv').read_text('utf-8').replace('200,novel\n', ''), 'utf-8')
 def broken_test(course): next((course/'test_images').iterdir()).write_bytes(b'GIF89a')

@@ -6,10 +6,12 @@ from types import SimpleNamespace
 import numpy as np, pytest, torch
 from resvit_nb import runs, workers
 from resvit_nb.core import InputError
+from resvit_nb.images import as_trained, find_split
+from resvit_nb.sources import fractals
 from resvit_nb.models import save_weights
 from resvit_nb.config import RunConfig, find_profile, run_id
 from resvit_nb.records import digest, read_record
-from resvit_nb.runs import check_memory, make_model, resvit_train, run
+from resvit_nb.runs import check_data, check_memory, make_model, resvit_train, run
 
 ROOT = Path(__file__).parent.parent
 SMALL = find_profile('smoke').config('superclass', drop=.2)
@@ -184,3 +186,14 @@ def test_only_the_error_of_a_task_that_is_gone_is_kept_back(name, error, said, m
     assert heard == [error]*said
     in_thread()
     assert heard == [error]*said+[error]    # afterwards all is as before
+
+@pytest.mark.parametrize('split', ['novel:30', '8:1:1-novel:20'])
+def test_classes_set_aside_are_no_other_names(split, results):
+    data, config = fractals(n_per_subclass=10, resolution=8), RunConfig(target='subclass', split=split)
+    names = as_trained(data, parts := find_split(split)(data, 0)).subclasses
+    record = SimpleNamespace(config=config, data=dict(fingerprint=data.fingerprint, names=names))
+    assert 0 < len(names) < 87 and check_data(record, results, data, None) is record
+    trained = int(data.subclass[parts['train'][0]])
+    other = replace(data, subclasses=[f'x{n}' if i == trained else n for i, n in enumerate(data.subclasses)])
+    assert check_data(SimpleNamespace(config=config, data=dict(fingerprint=data.fingerprint)), results, other, None)    # the first records name no class
+    with pytest.raises(InputError, match=f"made when the class 'x{data.subclasses[trained]}' of fractals was called '{data.subclasses[trained]}': expected another results folder"): check_data(record, results, other, None)

@@ -8,11 +8,12 @@ from torchvision.datasets import CIFAR100
 from resvit_nb import pictures, runs, site, sources
 from resvit_nb.core import InputError
 from resvit_nb.images import find_split, same_pictures
-from resvit_nb.pictures import decode_image
+from resvit_nb.pictures import decode_image, decode_picture
 from resvit_nb.sources import bird_dog_reptile, cifar100, describe_split, draw_sheet, fractals, image_tree, list_archive, load_data, resvit_data
 from resvit_nb.models import imagenet_file
 from resvit_nb.protocol import make_plan
 from resvit_nb.records import read_record
+from resvit_nb.submit import read_others
 
 @pytest.fixture(scope='module')
 def place(tmp_path_factory):
@@ -568,3 +569,118 @@ def test_the_cache_can_be_read_by_others(tmp_path, monkeypatch):
 def test_a_class_that_is_only_in_test_is_named_so(tmp_path):
     tree = {f'train/{n}': c for n, c in PETS.items()} | {f'test/{n}': c for n, c in PETS.items()} | {f'test/fish/carp/{i}.png': picture(i) for i in range(7)}
     with pytest.raises(InputError, match="class 'carp' has no image in train, of 7 in all"): find_split('own-8:1:1')(image_tree(write(tmp_path/'pets', tree), 8))
+
+@pytest.mark.parametrize('turn', range(1, 9))
+@pytest.mark.parametrize('mode', ['RGB', 'L', 'RGBA'])
+def test_a_turned_TIFF_is_the_same_by_path_and_from_memory(turn, mode, tmp_path):
+    upright = Image.fromarray(np.random.default_rng(turn).integers(0, 256, (40, 60, 3), dtype=np.uint8)).convert(mode)
+    upright.save(tmp_path/'a.tif', tiffinfo={274: turn})
+    undone = {2: [0], 3: [3], 4: [1], 5: [5], 6: [4], 7: [6], 8: [2]}.get(turn, [])    # Pillow's names of turns
+    for way in undone: upright = upright.transpose(Image.Transpose(way))
+    expected = decode_picture(upright, 20)
+    for file in (tmp_path/'a.tif', lambda: io.BytesIO((tmp_path/'a.tif').read_bytes())): assert np.array_equal(decode_image(file, 20, 'a.tif'), expected)
+
+def test_memory_that_ends_is_not_the_pictures_fault(tmp_path, monkeypatch):
+    def ended(*args): raise MemoryError
+    (tmp_path/'a.png').write_bytes(picture(0))
+    monkeypatch.setattr(pictures, 'to_rgb', ended)
+    for file in (tmp_path/'a.png', lambda: io.BytesIO(picture(0))):
+        with pytest.raises(MemoryError): decode_image(file, 8, 'a.png')
+
+@pytest.mark.parametrize('error, said', [(PermissionError(13, 'Permission denied'), 'cannot be read (Permission denied): expected permission there'), (OSError(24, 'Too many open files'), 'cannot be read (Too many open files)'),
+                                         (FileNotFoundError(2, 'No such file'), 'damaged (FileNotFoundError)'), (ValueError(), 'damaged (ValueError)')])
+def test_a_cached_set_that_may_not_be_read_is_not_called_damaged(error, said, tmp_path, monkeypatch):
+    monkeypatch.setenv('RESVIT_CACHE', str(tmp_path)); fractals(n_per_subclass=1, resolution=8)
+    def refuse(*args, **kwargs): raise error
+    monkeypatch.setattr(pictures.np, 'load', refuse)
+    with pytest.raises(InputError) as e: fractals(n_per_subclass=1, resolution=8)
+    assert said in str(e.value) and ('Remove it' in str(e.value)) == ('damaged' in said)
+
+
+# ---- folders named as parts
+def many(folder, n=6, start=0): return {f'{folder}/{start+i}.png': picture(zlib.crc32(folder.encode()) % 9999+start+i) for i in range(n)}
+
+@pytest.mark.parametrize('part', ['test', 'Valid', 'train', 'train_images'])
+def test_a_class_named_as_a_part_is_a_class(part, place, tmp_path):
+    data = read_both(tmp_path, many('boat')|many('plane')|many(part, 9))
+    assert data.subclasses == sorted(['boat', 'plane', part]) and np.bincount(data.subclass).tolist() == [9 if s == part else 6 for s in data.subclasses]
+
+@pytest.mark.parametrize('parts', [('val',), ('test', 'testing'), ('train', 'valid_images'), ('train', 'val', 'test')])
+def test_parts_without_classes_are_none(parts, place, tmp_path):
+    files = {k: v for p in parts for k, v in many(p).items()} | (many('boat') if len(parts) == 2 and 'train' in parts else {})
+    with pytest.raises(InputError, match=f'folder {sorted(parts)[0]} holds images itself: expected superclass/subclass/image, or {sorted(parts)[0]}/superclass/...'): image_tree(write(tmp_path/'pets', files), 8)
+
+def test_parts_may_have_classes_named_as_parts(place, tmp_path):
+    data = read_both(tmp_path, many('train/train', 9)|many('train/test', 9)|many('test/train')|many('test/test'))
+    assert data.subclasses == ['test', 'train'] and np.bincount(data.part).tolist() == [18, 0, 12]
+
+@pytest.mark.parametrize('train, others', [('train', {'test': 4}), ('Training', {'testing': 40}), ('train', {'val': 9, 'test': 30}), ('train_images', {'test_images': 2})])
+@pytest.mark.parametrize('classes', [('fern', 'moss'), ('green/fern', 'green/moss', 'red/rose'), ('pictures/fern', 'pictures/moss')])
+def test_train_alone_has_classes(train, others, classes, place, tmp_path):
+    data = read_both(tmp_path, {k: v for c in classes for k, v in many(f'{train}/{c}').items()} | {k: v for o, n in others.items() for k, v in many(o, n).items()})
+    assert data.part is None and len(data) == 6*len(classes) and data.subclasses == sorted(c.split('/')[-1] for c in classes)
+    assert data.superclasses == (['green', 'red'] if 'red/rose' in classes else data.subclasses)
+    assert data.notes[0].startswith('train alone has classes') and f'left out: {sum(others.values())} images outside of a class' in data.notes[-1]
+
+@pytest.mark.parametrize('wrapper', ['photos', 'a/b'])
+def test_folders_that_hold_all_of_a_part_are_no_class(wrapper, place, tmp_path):
+    files = {n.replace('/', f'/{wrapper}/', 1): c for n, c in parted('train', 'val', 'test').items()}
+    data, plain = read_both(tmp_path, files), image_tree(write(tmp_path/'plain', parted('train', 'val', 'test')), 8)
+    assert (data.superclasses, data.subclasses, data.fingerprint) == (plain.superclasses, plain.subclasses, plain.fingerprint)
+
+@pytest.mark.parametrize('few', [1, 5])
+def test_a_few_pictures_higher_up_make_no_level(few, place, tmp_path):
+    files = many('a_train/a_train/mountain')|many('a_train/a_train/street')|many('a_test/a_test/street')|many('a_more/a_more', few)
+    with pytest.raises(InputError, match='pets: a_test/a_test/street/0.png: images in more than two folders: expected superclass/subclass/image; in a_test'): image_tree(write(tmp_path/'pets', files), 8)
+
+# ---- more of what is read as it is
+@pytest.mark.parametrize('second', [PETS, {'bird/owl/x.png': picture(1)}])
+@pytest.mark.parametrize('first', [PETS, {}])
+def test_archives_one_after_the_other_are_refused(first, second, place, tmp_path):
+    both = tmp_path/'both.tar'
+    both.write_bytes(pack(tmp_path/'1.tar', first).read_bytes()+pack(tmp_path/'2.tar', second).read_bytes())
+    with pytest.raises(InputError, match='both.tar: goes on after the end of an archive: expected one archive, not several in a file'): image_tree(both, 8)
+    both.write_bytes(pack(tmp_path/'1.tar', PETS).read_bytes()+bytes(5*2**20))
+    assert len(list_archive(both)[0]) == len(PETS)
+
+def test_an_archive_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs): raise PermissionError(13, 'Permission denied')
+    path = pack(tmp_path/'a.tar', PETS)
+    monkeypatch.setattr(sources.tarfile, 'open', refuse)
+    with pytest.raises(InputError, match='a.tar: cannot be read .Permission denied.: expected an archive that may be read$'): list_archive(path)
+
+@pytest.mark.parametrize('added, n', [({'x.heic': b'x'}, 1), ({'more/1.png': picture(1), 'more/2.JPG': picture(2)}, 2), ({'notes.txt': b'x', '.DS_Store': b'x', '@eaDir/1.png': b'x'}, 1), ({}, 0)])
+@pytest.mark.parametrize('moved', [0, 5])
+def test_what_no_row_names_is_counted(added, n, moved, place, tmp_path):
+    course = tmp_path/'course'; shutil.copytree(place/'course', course)
+    (course/'train_images/deep').mkdir()
+    for i in range(moved): shutil.move(course/f'train_images/{i}.png', course/f'train_images/deep/{i}.png'); edit('train_data.csv', f'\n{i}.png', f'\n./deep/{i}.png')(course)
+    write(course/'train_images', added)
+    os.symlink('nowhere', course/'train_images/gone.png'); os.symlink('deep', course/'train_images/too')
+    assert bird_dog_reptile(course, 8).notes == [f'left out: files in train_images that no row of train_data.csv names ({n+2})']
+
+def test_a_whole_path_in_a_table_is_called_one(place, tmp_path):
+    course = tmp_path/'course'; shutil.copytree(place/'course', course)
+    for given, said in ((course/'train_images/7.png', 'is a whole path: expected only what follows'), (course/'train_images/../7.png', 'leaves the folder'), (tmp_path/'7.png', 'leaves the folder')):
+        edit('train_data.csv', '7.png', str(given))(course)
+        with pytest.raises(InputError) as e: bird_dog_reptile(course, 8)
+        assert str(e.value).endswith(f'image {str(given)!r} {said} {course}/train_images')
+        edit('train_data.csv', str(given), '7.png')(course)
+
+def test_torchvisions_files_come_before_pictures_beside_them(tmp_path, monkeypatch):
+    monkeypatch.setenv('RESVIT_CACHE', str(tmp_path/'cache'))
+    names = [f'c{i}' for i in range(20)], [f'f{i:02}' for i in range(100)]
+    told = write_pickles(tmp_path, np.zeros((100, 3, 32, 32), np.uint8), [(i//5, i) for i in range(100)], [f'{i}.png' for i in range(100)], *names)
+    write(tmp_path, {'docs/plots/loss.png': picture(1)})
+    with patch.multiple(CIFAR100, **told): assert cifar100(tmp_path).subclasses == names[1] and len(read_others(tmp_path, 32)) == 100
+
+@pytest.mark.parametrize('kind', ['image_tree', 'bird_dog_reptile', 'an archive'])
+def test_a_sheet_takes_the_place_of_nothing_that_is_read(kind, place, tmp_path):
+    source = dict(image_tree=lambda: write(tmp_path/'pets', PETS), bird_dog_reptile=lambda: shutil.copytree(place/'course', tmp_path/'course')).get(kind, lambda: pack(tmp_path/'pets.png', PETS))()
+    file = {'image_tree': source/'dog/pug/2.png', 'bird_dog_reptile': source/'train_images/5.png'}.get(kind, source)
+    os.symlink(file, tmp_path/'link.png'); before = file.read_bytes()
+    for sheet in (file, tmp_path/'link.png'):
+        with pytest.raises(InputError, match=f'sheet {sheet}: one of the files that are read: expected another name'): resvit_data(kind if '_' in kind else 'image_tree', str(source), 8, str(sheet))
+    assert file.read_bytes() == before
+    if kind == 'image_tree':
+        for _ in range(2): resvit_data(kind, str(source), 8, str(source/'sheet.png'))

@@ -304,6 +304,15 @@ def test_other_images_are_never_taken_for_the_same(store):
     with pytest.raises(InputError, match='made from other data'): store[2]()
     assert read_record(store[1]/f'{record.run_id}.json').data == record.data
 
+@pytest.mark.parametrize('old, new', [('a', 'aa'), ('b', 'b_')])
+def test_classes_with_other_names_are_not_taken_for_the_same(store, old, new):
+    record = store[2]()
+    (store[0]/old).rename(store[0]/new)
+    for _ in range(2):
+        with pytest.raises(InputError, match=f"record .*{record.run_id}.json: made when the class '{new}' of .* was called '{old}': expected another results folder$"): store[2]()
+    (store[0]/new).rename(store[0]/old)
+    assert store[2]().run_id == record.run_id
+
 def test_damaged_weights_of_a_pre_training_are_trained_again(store, capsys):
     before = store[2](replace(CONFIG, target='subclass'), keep=True)
     file = weights_file(before.run_id)
