@@ -288,7 +288,7 @@ def size_words(part, v:PartVerdict) -> str:
     "How our effect compares with the paper's, where that can be told, or with the margin of sameness"
     if v.word=='inconclusive' and getattr(part, 'expected', '')=='same' and v.effect[1]*v.effect[2]>0:
         return ', a clear difference, but perhaps small enough to count as “the same”'
-    what,scale = magnitude_words(v),'as an odds ratio' if part.metric=='accuracy' else 'as a ratio'
+    what,scale = magnitude_words(v),'as a ratio' if getattr(part, 'metric', '')=='loss' else 'as an odds ratio'
     said = {'as large': f'{scale} as large as in the paper', 'opposite': "opposite to the paper's",
             'opposite, if anything': "if anything opposite to the paper's"}
     return '' if what in ('','cannot be told') else f", {said.get(what, f'{scale} {what} than in the paper')}"
