@@ -491,6 +491,7 @@ def draw_effect(ax, y:float, part, body:Body, first:float, last:float):
     if v and v.magnitude not in ('','cannot be told'): word = f'{word}, {magnitude_words(v)}'
     ax.text(last+.02*(last-first), y, word, color=colour, va='center', fontsize=8.5)
 
+# %% ../nbs/54_report.ipynb #ea4f7d57
 def key(fig, bodies):
     "What the marks of the forest plot mean, under it"
     marks = [plt.Line2D([], [], marker='s', ls='', mfc='none', mec=COLOURS[1], label='paper')]

@@ -356,7 +356,7 @@ def test_channels_last_is_switched_on_and_off(data):
 def test_a_learner_that_showed_a_bar_can_be_exported_and_copied(data, tmp_path, monkeypatch):
     controller, terminal = os.openpty()
     termios.tcsetwinsize(terminal, (24, 80))
-    with open(terminal, 'w') as stderr, monkeypatch.context() as patch:
+    with open(terminal, 'w', encoding='utf-8') as stderr, monkeypatch.context() as patch:
         patch.setattr(sys, 'stderr', stderr)
         learn = image_learner(loaders(data), resnet50(3, width=8))
         learn.fit(1)
