@@ -8,7 +8,7 @@ __all__ = ['CODERS', 'MODELS', 'IMAGENET', 'FORMAT', 'LARGEST', 'NOVELTY_SCORES'
            'read_weights', 'fit_weights', 'load_weights', 'save_weights', 'imagenet_file', 'create_model',
            'parameter_groups', 'load_adapted', 'timm_entry', 'resvit_resnet50', 'resvit_vit_tiny', 'resvit_vit_small',
            'resvit_vit_base', 'ModelInfo', 'check_classes', 'check_info', 'read_config', 'write_config', 'class_of',
-           'read_info', 'weights_of', 'check_whole', 'empty_net', 'card_text', 'check_sizes', 'check_net', 'save_model',
+           'read_info', 'weights_of', 'check_whole', 'empty_net', 'check_sizes', 'card_text', 'check_net', 'save_model',
            'from_hub', 'folder_info', 'check_model', 'load_model', 'set_novelty']
 
 # %% ../nbs/22_models.ipynb #9d72df9e
@@ -557,6 +557,16 @@ def empty_net(cls: type, sizes: dict, where: str) -> nn.Module:
     if classes == 0: net.reset_classifier(0)
     return net
 
+# %% ../nbs/22_models.ipynb #a6b1c0db
+def check_sizes(net: nn.Module):
+    "`InputError` unless the sizes in the configuration of `net` make a network that its weights fit"
+    sizes = {k: v for k, v in net._hub_mixin_config.items() if k in net._hub_mixin_init_parameters}
+    with torch.device('meta'): own = empty_net(type(net), sizes, 'net').state_dict()
+    state = net.state_dict()
+    _check_state(state, 'net')
+    _check_shapes(own, state)
+    _check_values(own, state)
+
 # %% ../nbs/22_models.ipynb #5aa7235a
 def card_text(info: ModelInfo) -> str:
     "The card of a network for the hub, in Markdown"
@@ -575,15 +585,6 @@ def card_text(info: ModelInfo) -> str:
         '## Classes', '', *listed, '']).encode(errors='backslashreplace').decode()
 
 # %% ../nbs/22_models.ipynb #b0e9afc4
-def check_sizes(net: nn.Module):
-    "`InputError` unless the sizes in the configuration of `net` make a network that its weights fit"
-    sizes = {k: v for k, v in net._hub_mixin_config.items() if k in net._hub_mixin_init_parameters}
-    with torch.device('meta'): own = empty_net(type(net), sizes, 'net').state_dict()
-    state = net.state_dict()
-    _check_state(state, 'net')
-    _check_shapes(own, state)
-    _check_values(own, state)
-
 def check_net(net: nn.Module, info: ModelInfo):
     "`InputError` unless `load_model` would make this very network of a folder with `info`"
     cls = class_of(info.model)
