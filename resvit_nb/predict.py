@@ -21,8 +21,8 @@ from tqdm import tqdm
 from .core import InputError, check_one_of, console_script, write_atomically
 from .images import TARGETS
 from .pictures import SUFFIXES, decode_image, decode_images, shared_images
-from .sources import (
-    COURSE, check_course, check_found, inside, left_out, list_tree, read_classes, read_integer, read_table)
+from .sources import COURSE, check_course, check_found, check_not_read, inside, left_out, list_tree
+from .sources import read_classes, read_integer, read_table
 from .batches import BicubicResize, IntToFloatTensor, Normalize, TensorImage, default_device
 from .models import ModelInfo, load_model
 from .learner import BAR, autocast_forward, choose_precision, keep_memory
@@ -293,11 +293,9 @@ def check_apart(
     files:list,      # What is read; what is not there is left out
 ):
     "`InputError` if a table written to `out` would replace a file that is read, or lie in a model folder"
-    path = Path(out)
-    inside_of = [f for f in folders if path.resolve().is_relative_to(Path(f).resolve())]
+    inside_of = [f for f in folders if Path(out).resolve().is_relative_to(Path(f).resolve())]
     if inside_of: raise InputError(f'out {out}: in the model folder {inside_of[0]}: expected another place')
-    if path.exists() and any(os.path.exists(f) and path.samefile(f) for f in files):
-        raise InputError(f'out {out}: one of the files that are read: expected another name')
+    check_not_read('out', out, files)
 
 # %% ../nbs/61_predict.ipynb #39141ddf
 def table_text(table:pd.DataFrame, kind:str='.csv') -> str:

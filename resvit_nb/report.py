@@ -583,8 +583,8 @@ def parts_table(
     page:str=RUNS,            # Where every run is, seen from the page
 ) -> Table:
     "Every part of some claims: the paper's numbers, what we measured, direction, magnitude, runs"
-    rows,parts = [],[p for c in claims for p in c.parts]
-    for c,p in [(c,p) for c in claims for p in c.parts]:
+    rows,asked = [],[(c,p) for c in claims for p in c.parts]
+    for c,p in asked:
         v = body.judged.get(p)
         numbers = p.numbers if isinstance(p, Comparison) and p.paper else ()
         paper = ' / '.join('' if math.isnan(x) else f'{x:.4f}' for x in numbers)
@@ -593,12 +593,12 @@ def parts_table(
         strict = f' within {SAME_WITHIN:.2f}, {v.strict} within {SMALLEST:.2f}' if v and v.strict else ''
         rows.append([c.number, p.words, paper, measured(p, v) if v else '', word+strict,
                      magnitude_words(v) if v else '', made])
-    two = any(isinstance(p, Comparison) for p in parts)
+    two = any(isinstance(p, Comparison) for _,p in asked)
     columns = ['','part','paper (A / B)','ours (A minus B)' if two else 'ours','direction','magnitude','runs by seed']
     frame = pd.DataFrame(rows, columns=columns)
     if not two: frame = frame.drop(columns=['paper (A / B)','magnitude'])    # which only comparisons have
-    if any(isinstance(p, Curve) for p in parts): caption += f' {OF_CURVES}'
-    if any(getattr(v, 'strict', '') for v in map(body.judged.get, parts)): caption += f' {OF_SAMENESS}'
+    if any(isinstance(p, Curve) for _,p in asked): caption += f' {OF_CURVES}'
+    if any(getattr(body.judged.get(p), 'strict', '') for _,p in asked): caption += f' {OF_SAMENESS}'
     return Table(frame, marked(caption, title_of(body)), 'lllrlll' if two else 'llrll')
 
 # %% ../nbs/54_report.ipynb #a244a758

@@ -9,7 +9,7 @@ __all__ = ['TOOLS', 'COURSE', 'PART_NAMES', 'SOURCES', 'fractals', 'read_rows', 
            'list_archive', 'list_tree', 'check_found', 'without_wrapper', 'part_of', 'ready_made', 'labelled',
            'check_parts', 'check_levels', 'counted', 'few', 'alike', 'left_out', 'train_alone', 'tree_parts',
            'tree_labels', 'image_tree', 'read_cifar100', 'cifar100', 'load_data', 'usual_split', 'describe_split',
-           'describe', 'list_classes', 'draw_sheet', 'check_sheet', 'resvit_data']
+           'describe', 'list_classes', 'draw_sheet', 'check_not_read', 'resvit_data']
 
 # %% ../nbs/12_sources.ipynb #3316c346
 import csv, functools, io, os, pickle, stat, tarfile, textwrap, unicodedata, warnings
@@ -181,7 +181,7 @@ def list_folder(path:Path, broken:str='refuse') -> tuple:
         others += [f'{place}/{n}'[start:] for n in links]
         for n in files:
             if of_a_tool(n): continue
-            if n.lower().endswith(SUFFIXES): images.append((f'{place}/{n}'[start:], checked(f'{place}/{n}', broken)))
+            if n.lower().endswith(SUFFIXES): images.append((f'{place}/{n}'[start:], f'{place}/{n}'))
             else: others.append(f'{place}/{n}'[start:])
     return images, others
 
@@ -284,7 +284,9 @@ def list_archive(path:Path) -> tuple:
 # %% ../nbs/12_sources.ipynb #44903f29
 def list_tree(path:Path, broken:str='refuse') -> tuple:
     "`list_folder` or `list_archive`, images in the order of the folders in their names"
-    if path.is_dir(): images,others = list_folder(path, broken)
+    if path.is_dir():
+        images,others = list_folder(path, broken)
+        images = [(n, checked(f, broken)) for n,f in images]
     elif path.is_file(): images,others = list_archive(path)
     else: raise InputError(f'{path}: folder or archive missing')
     return sorted(images, key=lambda image: image[0].split('/')), others
@@ -553,11 +555,14 @@ def draw_sheet(
     return fig
 
 # %% ../nbs/12_sources.ipynb #4393bcbf
-def check_sheet(sheet:str, path:Path, data:HierarchicalImages):
-    "`InputError` if the sheet would replace a file that `data` was read from"
-    read = [path, *(path/folder/file for folder in ('', 'train_images') for file in data.files)]
-    if os.path.exists(sheet) and any(os.path.exists(r) and os.path.samefile(r, sheet) for r in read):
-        raise InputError(f'sheet {sheet}: one of the files that are read: expected another name')
+def check_not_read(
+    option:str,    # How the command calls `out`
+    out:str,       # File to be written
+    files,         # What is read; what is not there is left out
+):
+    "`InputError` if `out` would replace a file that is read"
+    if os.path.exists(out) and any(os.path.exists(f) and os.path.samefile(f, out) for f in files):
+        raise InputError(f'{option} {out}: one of the files that are read: expected another name')
 
 # %% ../nbs/12_sources.ipynb #4393bcbe
 @console_script
@@ -572,7 +577,9 @@ def resvit_data(
     if sheet and Path(sheet).suffix!='.png': raise InputError(f'sheet {sheet}: expected a file name that ends in .png')
     if split: find_split(split)
     loaded = load_data(data, resolution, data_dir)
-    if sheet and data_dir: check_sheet(sheet, Path(data_dir), loaded)
+    if sheet and data_dir:
+        places = Path(data_dir),Path(data_dir)/'train_images'
+        check_not_read('sheet', sheet, [data_dir, *(p/file for p in places for file in loaded.files)])
     print(list_classes(loaded), describe(loaded), sep='\n')
     if sheet:
         with warnings.catch_warnings():
