@@ -12,58 +12,58 @@ from functools import lru_cache
 import numpy as np
 
 # %% ../nbs/10_fractals.ipynb #7c9587c2
-n_systems, n_genes = 29, 8  # subclasses of each superclass; numbers that describe one
+n_systems, n_genes = 29, 8    # subclasses of each superclass; numbers that describe one
 fractal_superclasses = ['snowflake', 'fern', 'dragon']
 fractal_subclasses = [f'{name} {i:02d}' for name in fractal_superclasses for i in range(1, n_systems + 1)]
 
 # %% ../nbs/10_fractals.ipynb #c62968a0
 def between(
-    u,     # (...) in [0, 1]
-    low,   # value at 0
-    high,  # value at 1
+    u,       # (...) in [0, 1]
+    low,     # Value at 0
+    high,    # Value at 1
 ):
-    "Numbers of [0, 1] moved to [low, high]: (...)."
+    "Numbers of [0, 1] moved to [low, high]: (...)"
     return low + (high - low) * u
 
 # %% ../nbs/10_fractals.ipynb #b1d9780d
 def turn(
-    degrees,  # (...) angle
+    degrees,    # (...) angle
 ):
-    "Cosine and sine, each (...), rounded so that another processor's last digit changes no image."
+    "Cosine and sine, each (...), rounded so that another processor's last digit changes no image"
     radians = np.deg2rad(degrees)
     return np.round(np.cos(radians), 6), np.round(np.sin(radians), 6)
 
 # %% ../nbs/10_fractals.ipynb #5afcdda3
 def affine(
-    scale_x,  # (n,) or number; negative mirrors
-    scale_y,  # (n,) or number
-    degrees,  # (n,) or number; rotation after scaling
-    e=0.,     # (n,) or number; shift along x, after rotation
-    f=0.,     # (n,) or number; shift along y
+    scale_x,    # (n,) or number; negative mirrors
+    scale_y,    # (n,) or number
+    degrees,    # (n,) or number; rotation after scaling
+    e=0.,       # (n,) or number; shift along x, after rotation
+    f=0.,       # (n,) or number; shift along y
 ):
-    "The coefficients a, b, c, d, e, f of one map for each of n instances: (n, 6)."
+    "The coefficients a, b, c, d, e, f of one map for each of n instances: (n, 6)"
     cos, sin = turn(degrees)
     return np.stack(np.broadcast_arrays(scale_x * cos, -scale_y * sin, scale_x * sin, scale_y * cos, e, f), -1)
 
 # %% ../nbs/10_fractals.ipynb #bdf3701a
 def map_table(
-    maps,  # (M, 6)
+    maps,    # (M, 6)
 ):
-    "256 map numbers, each map as often as its share of the area: a random byte then picks a map."
+    "256 map numbers, each map as often as its share of the area: a random byte then picks a map"
     area = np.abs(maps[:, 0] * maps[:, 3] - maps[:, 1] * maps[:, 2])
-    share = np.cumsum(np.maximum(area / area.sum(), .025))  # a stem has almost no area, and must be drawn
+    share = np.cumsum(np.maximum(area / area.sum(), .025))    # a stem has almost no area, and must be drawn
     return np.searchsorted(np.round(share / share[-1], 6), (np.arange(256) + .5) / 256)
 
 # %% ../nbs/10_fractals.ipynb #98901c80
 def chaos_game(
-    maps,         # (n, M, 6)
-    table,        # (256,) map number of each random byte
-    rng,          # numpy random generator
-    n_walkers,    # walkers of each instance
-    n_steps,      # points kept of each walker
-    warm_up=12,   # steps until a walker is near the attractor
+    maps,          # (n, M, 6)
+    table,         # (256,) map number of each random byte
+    rng,           # Numpy random generator
+    n_walkers,     # Walkers of each instance
+    n_steps,       # Points kept of each walker
+    warm_up=12,    # Steps until a walker is near the attractor
 ):
-    "The points that walkers visit who follow a random map at each step: x and y, each (n, n_steps * n_walkers)."
+    "The points that walkers visit who follow a random map at each step: x and y, each (n, n_steps * n_walkers)"
     n, M, _ = maps.shape
     picks = table[rng.integers(0, 256, (n, warm_up + n_steps, n_walkers), dtype=np.uint8)]
     picks += M * np.arange(n)[:, None, None]
@@ -73,17 +73,17 @@ def chaos_game(
     for step in range(-warm_up, n_steps):
         a, b, c, d, e, f = coefficients.take(picks[:, warm_up + step], 1)
         x, y = a * x + b * y + e, c * x + d * y + f
-        if step >= 0: points[:, :, step] = x, y
+        if step>=0: points[:, :, step] = x, y
     return points.reshape(2, n, -1)
 
 # %% ../nbs/10_fractals.ipynb #ebebb085
 def place(
-    points,   # (2, n, P)
-    degrees,  # (n,) rotation
-    size,     # (n,) longer side of the figure as a share of the frame
-    at,       # (2, n) place within the free room, 0 to 1
+    points,     # (2, n, P)
+    degrees,    # (n,) rotation
+    size,       # (n,) longer side of the figure as a share of the frame
+    at,         # (2, n) place within the free room, 0 to 1
 ):
-    "Points turned and fitted into the unit square: (2, n, P) in [0, 1)."
+    "Points turned and fitted into the unit square: (2, n, P) in [0, 1)"
     cos, sin = np.array(turn(degrees), np.float32)[:, :, None]
     x, y = points
     points = np.stack([cos * x - sin * y, sin * x + cos * y])
@@ -93,10 +93,10 @@ def place(
 
 # %% ../nbs/10_fractals.ipynb #0f99a24d
 def to_ink(
-    points,      # (2, n, P) in [0, 1)
-    resolution,  # pixels per side
+    points,        # (2, n, P) in [0, 1)
+    resolution,    # Pixels per side
 ):
-    "How dark the points make each pixel, antialiased by a grid twice as fine: (n, resolution, resolution) in [0, 1)."
+    "How dark the points make each pixel, antialiased by a grid twice as fine: (n, resolution, resolution) in [0, 1)"
     side, n = 2 * resolution, points.shape[1]
     column, row = (points * side).astype(np.int32)
     cell = (np.arange(n, dtype=np.int32)[:, None] * side + row) * side + column
@@ -105,27 +105,27 @@ def to_ink(
 
 # %% ../nbs/10_fractals.ipynb #41bead8d
 def draw_ink(
-    maps,        # (n, M, 6)
-    table,       # (256,)
-    rng,         # numpy random generator
-    resolution,  # pixels per side
-    degrees,     # (n,) rotation
-    size,        # (n,) share of the frame
-    at,          # (2, n) place
+    maps,          # (n, M, 6)
+    table,         # (256,)
+    rng,           # Numpy random generator
+    resolution,    # Pixels per side
+    degrees,       # (n,) rotation
+    size,          # (n,) share of the frame
+    at,            # (2, n) place
 ):
-    "Attractors in their pose, from eight points for each pixel: (n, resolution, resolution) in [0, 1)."
+    "Attractors in their pose, from eight points for each pixel: (n, resolution, resolution) in [0, 1)"
     points = chaos_game(maps, table, rng, n_walkers=4 * resolution, n_steps=2 * resolution)
     return to_ink(place(points, degrees, size, at), resolution)
 
 # %% ../nbs/10_fractals.ipynb #df0577a8
 def snowflake_maps(
-    genes,  # (n, 8) in about [0, 1]
-    kind,   # int; picks the order of symmetry k, 3 to 8, and whether branches turn by 180/k
+    genes,    # (n, 8) in about [0, 1]
+    kind,     # Int; picks the order of symmetry k, 3 to 8, and whether branches turn by 180/k
 ):
-    "A core, and k turns of a branch and a spike: (n, 2k+1, 6)."
+    "A core, and k turns of a branch and a spike: (n, 2k+1, 6)"
     k, half, g = 3 + kind % 6, 180 / (3 + kind % 6) * (kind // 6 % 2), genes.T
     sin = turn(180 / k)[1]
-    branch, core = sin / (1 + sin) * between(g[0], .6, 1.1), between(g[1], .08, .42)  # at sin/(1+sin) branches touch
+    branch, core = sin / (1 + sin) * between(g[0], .6, 1.1), between(g[1], .08, .42)    # at sin/(1+sin) branches touch
     length, breadth, start = between(g[2], .3, .6), between(g[3], .02, .22), between(g[4], .1, .45)
     maps = [affine(core, core, 180 / k)]
     for degrees in 360 * np.arange(k) / k:
@@ -136,10 +136,10 @@ def snowflake_maps(
 
 # %% ../nbs/10_fractals.ipynb #7b121530
 def fern_maps(
-    genes,  # (n, 8) in about [0, 1]
-    kind,   # int; even: leaves opposite, odd: alternate
+    genes,    # (n, 8) in about [0, 1]
+    kind,     # Int; even: leaves opposite, odd: alternate
 ):
-    "A stem, a dominant map that stacks ever smaller ferns on it, and two leaves: (n, 4, 6)."
+    "A stem, a dominant map that stacks ever smaller ferns on it, and two leaves: (n, 4, 6)"
     g = genes.T
     grow, lean = between(g[0], .70, .87), between(g[1], -14, 14)
     size, breadth, droop = between(g[2], .24, .44), between(g[3], .6, 1.2), between(g[7], 25, 80)
@@ -152,15 +152,15 @@ def fern_maps(
 
 # %% ../nbs/10_fractals.ipynb #cc8cd0cd
 def dragon_maps(
-    genes,  # (n, 8) in about [0, 1]
-    kind,   # int; the halves that run backwards: 0 the second (Heighway's dragon), 1 none, 2 both
+    genes,    # (n, 8) in about [0, 1]
+    kind,     # Int; the halves that run backwards: 0 the second (Heighway's dragon), 1 none, 2 both
 ):
-    "Two similarities that replace the segment from 0 to 1 by the path from 0 over p to 1: (n, 2, 6)."
+    "Two similarities that replace the segment from 0 to 1 by the path from 0 over p to 1: (n, 2, 6)"
     px = between(genes[:, 0], .25, .75)
-    py = np.sqrt(px * (1 - px)) * between(genes[:, 1], .75, 1.05)  # factor 1: a right angle at p
+    py = np.sqrt(px * (1 - px)) * between(genes[:, 1], .75, 1.05)    # factor 1: a right angle at p
     zero, one, qx, qy = 0 * px, 0 * px + 1, 1 - px, -py
-    first = [-px, py, -py, -px, px, py] if kind % 3 == 2 else [px, -py, py, px, zero, zero]
-    second = [qx, -qy, qy, qx, px, py] if kind % 3 == 1 else [-qx, qy, -qy, -qx, one, zero]
+    first = [-px, py, -py, -px, px, py] if kind%3==2 else [px, -py, py, px, zero, zero]
+    second = [qx, -qy, qy, qx, px, py] if kind%3==1 else [-qx, qy, -qy, -qx, one, zero]
     return np.stack([np.stack(first, -1), np.stack(second, -1)], 1)
 
 # %% ../nbs/10_fractals.ipynb #43d7c4c0
@@ -168,63 +168,63 @@ map_makers = [snowflake_maps, fern_maps, dragon_maps]
 
 # %% ../nbs/10_fractals.ipynb #56a47125
 def is_new(
-    views,        # (turns, pixels) ink of a candidate, turned
-    earlier,      # list of (pixels,), ink of the systems accepted so far
-    similar,      # cosine similarity at which two figures are the same
-    covered=.12,  # least share of pixels with ink
+    views,          # (turns, pixels) ink of a candidate, turned
+    earlier,        # List of (pixels,), ink of the systems accepted so far
+    similar,        # Cosine similarity at which two figures are the same
+    covered=.12,    # Least share of pixels with ink
 ):
-    "Whether a system fills enough of the frame and resembles no earlier one in any rotation."
-    if (views[0] > .05).mean() < covered: return False
+    "Whether a system fills enough of the frame and resembles no earlier one in any rotation"
+    if (views[0]>.05).mean()<covered: return False
     squared = (views ** 2).sum(1)
     cosines = (views @ other / np.sqrt(squared * (other ** 2).sum()) for other in earlier)
-    return all(cosine.max() < similar for cosine in cosines)
+    return all(cosine.max()<similar for cosine in cosines)
 
 # %% ../nbs/10_fractals.ipynb #524a834d
 @lru_cache(6)
 def systems(
-    superclass,  # 0 snowflakes, 1 ferns, 2 dragons
-    family=0,    # another number gives other systems
-    turns=12,    # rotations in which a candidate is compared
+    superclass,    # 0 snowflakes, 1 ferns, 2 dragons
+    family=0,      # Another number gives other systems
+    turns=12,      # Rotations in which a candidate is compared
 ):
-    "The genes of the 29 subclasses of a superclass, drawn again while too sparse or too similar: (29, 8)."
+    "The genes of the 29 subclasses of a superclass, drawn again while too sparse or too similar: (29, 8)"
     rng, found, earlier, similar = np.random.default_rng([family, superclass]), [], [], .7
     degrees, size, at = 360 / turns * np.arange(turns), np.ones(turns), np.full((2, turns), .5)
-    while len(found) < n_systems:
+    while len(found)<n_systems:
         genes = rng.random((1, n_genes))
         maps = map_makers[superclass](genes, len(found))
         views = draw_ink(maps.repeat(turns, 0), map_table(maps[0]), rng, 16, degrees, size, at).reshape(turns, -1)
         if is_new(views, earlier, similar):
             found, earlier, similar = found + [genes[0]], earlier + [views[0]], .7
-        else: similar += .01  # less strict after each refusal, so that the search ends
+        else: similar += .01    # less strict after each refusal, so that the search ends
     return np.stack(found)
 
 # %% ../nbs/10_fractals.ipynb #0132ef43
 def jitter(
-    genes,       # (8,) of a subclass
-    draws,       # (n, 8) in [0, 1]
-    amount=.06,  # width of the interval around a gene
+    genes,         # (8,) of a subclass
+    draws,         # (n, 8) in [0, 1]
+    amount=.06,    # Width of the interval around a gene
 ):
-    "The genes of n instances: (n, 8)."
+    "The genes of n instances: (n, 8)"
     return genes + amount * (draws - .5)
 
 # %% ../nbs/10_fractals.ipynb #1ac1e692
 def hsv(
-    hue,         # (n,) in turns
-    saturation,  # (n,) in [0, 1]
-    value,       # (n,) in [0, 1]
+    hue,           # (n,) in turns
+    saturation,    # (n,) in [0, 1]
+    value,         # (n,) in [0, 1]
 ):
-    "Colours as red, green, blue, ready to multiply images: (n, 3, 1, 1) in [0, 1]."
+    "Colours as red, green, blue, ready to multiply images: (n, 3, 1, 1) in [0, 1]"
     ramp = np.clip(np.abs((hue[:, None] * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1)
     return (value[:, None] * (1 - saturation[:, None] * (1 - ramp)))[:, :, None, None]
 
 # %% ../nbs/10_fractals.ipynb #8762f7ae
 def paint(
-    ink,    # (n, H, W) in [0, 1)
-    draws,  # (n, 8) in [0, 1]
+    ink,      # (n, H, W) in [0, 1)
+    draws,    # (n, 8) in [0, 1]
 ):
-    "Light on dark or dark on light: a ground that fades downwards, ink whose hue shifts where dense: (n, 3, H, W)."
+    "Light on dark or dark on light: a ground that fades downwards, ink whose hue shifts where dense: (n, 3, H, W)"
     hue, drift, bright, paper, pen, contrast, pale, vivid = draws.T
-    bright = bright < .5
+    bright = bright<.5
     paper = np.where(bright, between(paper, .80, .97), between(paper, .12, .30))
     pen = np.where(bright, between(pen, .12, .45), between(pen, .75, 1.))
     top = hsv(hue, between(pale, .12, .45), paper)
@@ -238,23 +238,23 @@ def paint(
 
 # %% ../nbs/10_fractals.ipynb #e81a215b
 def draw_subclass(
-    subclass,         # int, 0 to 86
-    genes,            # (8,) of this subclass
-    n,                # instances
-    resolution,       # pixels per side
-    seed,             # of the instances
-    family,           # of the systems
-    pose=30,          # greatest rotation to either side, degrees
-    sizes=(.8, .95),  # share of the frame
-    noise=.04,        # standard deviation of the pixel noise; the range of a pixel is 1
+    subclass,           # Int, 0 to 86
+    genes,              # (8,) of this subclass
+    n,                  # Instances
+    resolution,         # Pixels per side
+    seed,               # Of the instances
+    family,             # Of the systems
+    pose=30,            # Greatest rotation to either side, degrees
+    sizes=(.8, .95),    # Share of the frame
+    noise=.04,          # Standard deviation of the pixel noise; the range of a pixel is 1
 ):
-    "Instances of one subclass: uint8 (n, 3, resolution, resolution)."
+    "Instances of one subclass: uint8 (n, 3, resolution, resolution)"
     superclass, kind = divmod(subclass, n_systems)
     walk, vary, grain = (np.random.default_rng([seed, family, subclass, stream]) for stream in range(3))
     draws = vary.random((n, 20))
     maps = map_makers[superclass](jitter(genes, draws[:, :8]), kind)
     table = map_table(map_makers[superclass](genes[None], kind)[0])
-    degrees = 137.5 * kind + between(draws[:, 8], -pose, pose)  # a heading of its own for each subclass
+    degrees = 137.5 * kind + between(draws[:, 8], -pose, pose)    # a heading of its own for each subclass
     images = paint(draw_ink(maps, table, walk, resolution, degrees, between(draws[:, 9], *sizes), draws[:, 10:12].T),
                    draws[:, 12:])
     images += noise * grain.standard_normal(images.shape, dtype=np.float32)
@@ -262,12 +262,12 @@ def draw_subclass(
 
 # %% ../nbs/10_fractals.ipynb #8c98d958
 def draw_fractals(
-    n_per_subclass=60,  # images of each of the 87 subclasses
-    resolution=32,      # pixels per side
-    seed=0,             # of the instances: another number, other images of the same subclasses
-    family=0,           # of the systems: another number, 87 other subclasses
+    n_per_subclass=60,    # Images of each of the 87 subclasses
+    resolution=32,        # Pixels per side
+    seed=0,               # Of the instances: another number, other images of the same subclasses
+    family=0,             # Of the systems: another number, 87 other subclasses
 ):
-    "Images uint8 (N, 3, resolution, resolution) and subclass int64 (N,) in order; superclass = subclass // 29."
+    "Images uint8 (N, 3, resolution, resolution) and subclass int64 (N,) in order; superclass = subclass // 29"
     genes = np.concatenate([systems(superclass, family) for superclass in range(3)])
     images = [draw_subclass(i, one, n_per_subclass, resolution, seed, family) for i, one in enumerate(genes)]
     return np.concatenate(images), np.arange(len(genes), dtype=np.int64).repeat(n_per_subclass)

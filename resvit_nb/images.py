@@ -23,17 +23,17 @@ from .core import InputError, check_one_of, write_atomically
 @dataclass(frozen=True)
 class HierarchicalImages:
     "Square images of one size, each with a superclass and a subclass; make one with `hierarchical_images`"
-    images: np.ndarray       # uint8 (N, 3, H, W), channels RGB; often a read-only memory map
-    superclass: np.ndarray   # int64 (N,), an index into `superclasses`
-    subclass: np.ndarray     # int64 (N,), an index into `subclasses`
-    superclasses: list       # Names of the superclasses
-    subclasses: list         # Names of the subclasses
-    parent: np.ndarray       # int64 (number of subclasses,): the superclass of each subclass
-    name: str                # What the set is called in tables
-    fingerprint: str         # sha256 over pixels and labels, 64 hexadecimal digits
-    part: np.ndarray = None  # int64 (N,), an index into `PARTS`: where the files came in train, valid and test folders
-    files: list = ()         # Where each image was read from, below the folder of them all
-    notes: list = ()         # A line on each thing that a user should know of the files
+    images:np.ndarray       # uint8 (N, 3, H, W), channels RGB; often a read-only memory map
+    superclass:np.ndarray   # int64 (N,), an index into `superclasses`
+    subclass:np.ndarray     # int64 (N,), an index into `subclasses`
+    superclasses:list       # Names of the superclasses
+    subclasses:list         # Names of the subclasses
+    parent:np.ndarray       # int64 (number of subclasses,): the superclass of each subclass
+    name:str                # What the set is called in tables
+    fingerprint:str         # sha256 over pixels and labels, 64 hexadecimal digits
+    part:np.ndarray = None  # int64 (N,), an index into `PARTS`: where the files came in train, valid and test folders
+    files:list = ()         # Where each image was read from, below the folder of them all
+    notes:list = ()         # A line on each thing that a user should know of the files
 
     def __len__(self): return len(self.images)
     @property

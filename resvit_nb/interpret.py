@@ -15,56 +15,53 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from PIL import Image
 from torch import nn, Tensor
-from .core import InputError
+from .core import InputError, expect, is_whole
 from .pictures import decode_picture, decode_sized
-from .resnet import _check, _is_whole
+from .models import plain_net
 
 # %% ../nbs/23_interpret.ipynb #24450d73
 @contextmanager
 def watch(
-    model: nn.Module,  # put into evaluation mode for the time being
-    modules: list[nn.Module],  # parts of it whose outputs are kept
+    model:nn.Module,            # Put into evaluation mode for the time being
+    modules:list[nn.Module],    # Parts of it whose outputs are kept
 ):
-    "A list that grows by each output of `modules`, in the order of the calls; on leaving, the model is as it was."
+    "A list that grows by each output of `modules`, in the order of the calls; on leaving, the model is as it was"
     outputs, hooks, modes = [], [], [(m, m.training) for m in model.modules()]
-    twice = [m for m in model.modules() if getattr(m, 'grad_checkpointing', False)]  # timm's would call hooks again
+    twice = [m for m in model.modules() if getattr(m, 'grad_checkpointing', False)]    # timm's would call hooks again
     def keep(module, inputs, output):
         outputs.append(output)
-        if isinstance(output, Tensor): return output.clone()  # the next layer may work in place: it gets a copy
+        if isinstance(output, Tensor): return output.clone()    # the next layer may work in place: it gets a copy
     try:
         for m in modules: hooks.append(m.register_forward_hook(keep))
         for m in twice: m.grad_checkpointing = False
         model.eval()
-        with torch.compiler.set_stance('force_eager'): yield outputs  # what is compiled calls no new hook
+        with torch.compiler.set_stance('force_eager'): yield outputs    # what is compiled calls no new hook
     finally:
         for hook in hooks: hook.remove()
         for m in twice: m.grad_checkpointing = True
         for m, training in modes: m.training = training
 
 # %% ../nbs/23_interpret.ipynb #15b5a5c9
-def _unwrapped(model: nn.Module) -> nn.Module:
-    "The network inside of `torch.compile`, `DataParallel` and `DistributedDataParallel`."
-    _check(isinstance(model, nn.Module), 'model', 'a network', type(model).__name__)
-    parallel = nn.DataParallel, nn.parallel.DistributedDataParallel
-    while isinstance(model, parallel) or hasattr(model, '_orig_mod'):
-        model = model.module if isinstance(model, parallel) else model._orig_mod
-    return model
+def _unwrapped(model:nn.Module) -> nn.Module:
+    "The network inside of `torch.compile`, `DataParallel` and `DistributedDataParallel`"
+    expect(isinstance(model, nn.Module), 'model', 'a network', type(model).__name__)
+    return plain_net(model)
 
 def _check_images(images):
-    "`InputError` unless `images` are what a network takes."
+    "`InputError` unless `images` are what a network takes"
     wanted = 'a floating-point tensor (B, 3, H, W), normalised as in training'
     got = f'{images.dtype} of shape {tuple(images.shape)}' if isinstance(images, Tensor) else type(images).__name__
-    fits = isinstance(images, Tensor) and images.is_floating_point() and images.ndim == 4 and len(images) > 0
+    fits = isinstance(images, Tensor) and images.is_floating_point() and images.ndim==4 and len(images)>0
     if not fits: raise InputError(f'images: expected {wanted}, got {got}')
 
 # %% ../nbs/23_interpret.ipynb #197cfb3e
-def _expected(model: nn.Module) -> tuple:
-    "Native size, size, mean and standard deviation of the images that a network was trained on."
+def _expected(model:nn.Module) -> tuple:
+    "Native size, size, mean and standard deviation of the images that a network was trained on"
     info, cfg = getattr(model, 'info', None), getattr(model, 'pretrained_cfg', None)
     if info: return info.resolution, info.image_size, info.mean, info.std
     if cfg:
         height, width = getattr(getattr(model, 'patch_embed', None), 'img_size', None) or cfg['input_size'][1:]
-        _check(height == width, 'images', f'a batch (B, 3, {height}, {width})', 'a picture, to be made a square')
+        expect(height==width, 'images', f'a batch (B, 3, {height}, {width})', 'a picture, to be made a square')
         return height, height, cfg['mean'], cfg['std']
     raise InputError('images: a picture, and a network that does not say how its images were normalised: expected '
                      'a normalised batch (B, 3, H, W), or a network from load_model or timm')
@@ -73,35 +70,35 @@ def _expected(model: nn.Module) -> tuple:
 _PICTURE = str, Path, Image.Image
 
 def as_batch(
-    model: nn.Module,  # whose images these are
-    images,  # a batch (B, 3, H, W), as it is; or a picture (PIL), a path, or a list of them
+    model:nn.Module,    # Whose images these are
+    images,             # A batch (B, 3, H, W), as it is; or a picture (PIL), a path, or a list of them
 ) -> Tensor:
     "What the network takes: `(B, 3, H, W)`; pictures are cropped to a square, reduced, enlarged and normalised"
     pictures = images if isinstance(images, (list, tuple)) else [images]
     if not pictures or not all(isinstance(p, _PICTURE) for p in pictures):
         _check_images(images)
         first = next(model.parameters(), images)
-        return images.as_subclass(Tensor).to(first.device, first.dtype)  # an array of numpy's is often float64
+        return images.as_subclass(Tensor).to(first.device, first.dtype)    # an array of numpy's is often float64
     native, size, mean, std = _expected(_unwrapped(model))
     x = torch.from_numpy(np.stack([decode_picture(p, native) for p in pictures]))/255
-    if size != native: x = F.interpolate(x, (size, size), mode='bicubic', antialias=True).clamp(0, 1)
+    if size!=native: x = F.interpolate(x, (size, size), mode='bicubic', antialias=True).clamp(0, 1)
     mean, std = (torch.tensor(v)[:, None, None] for v in (mean, std))
     first = next(model.parameters())
     return ((x - mean)/std).to(first.device, first.dtype)
 
 # %% ../nbs/23_interpret.ipynb #3d934838
-def _fused(model: nn.Module) -> list:
-    "timm's attention layers, which can fuse the computation of their weights with the next step."
+def _fused(model:nn.Module) -> list:
+    "timm's attention layers, which can fuse the computation of their weights with the next step"
     return [m for name, m in model.named_modules() if hasattr(m, 'fused_attn') and hasattr(m, 'attn_drop')]
 
-def _modules_of_weights(model: nn.Module) -> list:
-    "The modules that put out the attention weights: our softmax, or timm's dropout after its own."
+def _modules_of_weights(model:nn.Module) -> list:
+    "The modules that put out the attention weights: our softmax, or timm's dropout after its own"
     softmaxes = [m for name, m in model.named_modules() if name.endswith('attn.softmax')]
     return softmaxes or [m.attn_drop for m in _fused(model)]
 
 @contextmanager
-def not_fused(model: nn.Module):
-    "Let timm's attention layers compute their weights in a step of their own; on leaving, they are as they were."
+def not_fused(model:nn.Module):
+    "Let timm's attention layers compute their weights in a step of their own; on leaving, they are as they were"
     before = [(m, m.fused_attn) for m in _fused(model)]
     for m, _ in before: m.fused_attn = False
     try: yield
@@ -111,79 +108,79 @@ def not_fused(model: nn.Module):
 # %% ../nbs/23_interpret.ipynb #d8e7231a
 @torch.no_grad()
 def attention_maps(
-    model: nn.Module,  # a ViT
-    images: Tensor,  # (B, 3, H, W); or a picture, a path, or a list of them
+    model:nn.Module,    # A ViT
+    images:Tensor,      # (B, 3, H, W); or a picture, a path, or a list of them
 ) -> Tensor:
-    "`(B, 3, H, W)` -> attention weights `(depth, B, heads, N+1, N+1)`, asking token first; class token at 0."
+    "`(B, 3, H, W)` -> attention weights `(depth, B, heads, N+1, N+1)`, asking token first; class token at 0"
     model = _unwrapped(model)
     weights = _modules_of_weights(model)
-    _check(weights, 'model', 'a ViT, with modules named attn.softmax', type(model).__name__)
+    expect(weights, 'model', 'a ViT, with modules named attn.softmax', type(model).__name__)
     images = as_batch(model, images)
     with not_fused(model), watch(model, weights) as maps: model(images)
-    whole = maps and all(m.ndim == 4 and m.shape == maps[0].shape and len(m) == len(images) for m in maps)
-    _check(whole, 'model', 'a ViT in which all tokens attend to all', type(model).__name__)
+    whole = maps and all(m.ndim==4 and m.shape==maps[0].shape and len(m)==len(images) for m in maps)
+    expect(whole, 'model', 'a ViT in which all tokens attend to all', type(model).__name__)
     return torch.stack(maps).float()
 
 # %% ../nbs/23_interpret.ipynb #9c607137
-def _grid(model: nn.Module) -> tuple[int, int]:
-    "Rows and columns of patches, of our ViT or of timm's."
+def _grid(model:nn.Module) -> tuple[int, int]:
+    "Rows and columns of patches, of our ViT or of timm's"
     patches = getattr(model, 'patch_embed', None)
     grid = getattr(patches, 'grid', None) or getattr(patches, 'grid_size', None)
-    _check(grid, 'model', 'a ViT, with a grid of patches in patch_embed', type(model).__name__)
+    expect(grid, 'model', 'a ViT, with a grid of patches in patch_embed', type(model).__name__)
     return tuple(grid)
 
 def class_token_map(
-    weights: Tensor,  # rows of weights (..., N+1, N+1), as from attention_maps or attention_rollout
-    grid: tuple[int, int],  # rows and columns of patches, N = rows*columns
+    weights:Tensor,          # Rows of weights (..., N+1, N+1), as from attention_maps or attention_rollout
+    grid:tuple[int, int],    # Rows and columns of patches, N = rows*columns
 ) -> Tensor:
-    "`(..., N+1, N+1)` -> `(..., rows, columns)`: the class token's weights on the patches; 1 is an even share."
-    _check(isinstance(grid, (tuple, list)) and len(grid) == 2, 'grid', 'rows and columns of patches', grid)
+    "`(..., N+1, N+1)` -> `(..., rows, columns)`: the class token's weights on the patches; 1 is an even share"
+    expect(isinstance(grid, (tuple, list)) and len(grid)==2, 'grid', 'rows and columns of patches', grid)
     weights = torch.as_tensor(weights)
-    _check(weights.ndim > 1 and weights.shape[-1] == grid[0]*grid[1] + 1, 'weights',
+    expect(weights.ndim>1 and weights.shape[-1]==grid[0]*grid[1]+1, 'weights',
            f'rows of {grid[0]*grid[1] + 1}, for a grid of {tuple(grid)}', tuple(weights.shape))
-    row = weights[..., 0, 1:]                              # (..., N)
+    row = weights[..., 0, 1:]    # (..., N)
     row = row*row.shape[-1]/row.sum(-1, keepdim=True)
     return row.unflatten(-1, tuple(grid))
 
 # %% ../nbs/23_interpret.ipynb #7dcead12
-def _numbers(what: str, values) -> Tensor:
-    "A tensor or an array as float32 on the CPU, without gradient; `InputError` if it holds no numbers."
+def _numbers(what:str, values) -> Tensor:
+    "A tensor or an array as float32 on the CPU, without gradient; `InputError` if it holds no numbers"
     if isinstance(values, Tensor): return values.detach().cpu().float()
     try: return torch.from_numpy(np.array(values, np.float32))
-    except (TypeError, ValueError, RuntimeError): _check(False, what, 'numbers in an array', type(values).__name__)
+    except (TypeError, ValueError, RuntimeError): expect(False, what, 'numbers in an array', type(values).__name__)
 
-def _by_title(what: str, arrays) -> dict:
-    "Arrays by title as tensors; `InputError` for one array without a title."
-    _check(isinstance(arrays, dict), what, 'title -> array', type(arrays).__name__)
+def _by_title(what:str, arrays) -> dict:
+    "Arrays by title as tensors; `InputError` for one array without a title"
+    expect(isinstance(arrays, dict), what, 'title -> array', type(arrays).__name__)
     return {title: _numbers(what, values) for title, values in arrays.items()}
 
 def _to_draw(picture) -> Tensor:
-    "An image (3, H, W), stretched to black and white, or a map (H, W); a PIL image or its path as the network sees it."
+    "An image (3, H, W), stretched to black and white, or a map (H, W); a PIL image or its path as the network sees it"
     if isinstance(picture, _PICTURE):
         side = min(picture.size) if isinstance(picture, Image.Image) else decode_sized(picture, 1, str(picture))[1]
-        return torch.tensor(decode_picture(picture, min(side, 256)))/255  # so small a plot shows no more pixels
+        return torch.tensor(decode_picture(picture, min(side, 256)))/255    # so small a plot shows no more pixels
     values = _numbers('picture', picture)
-    fits = values.numel() > 0 and (values.ndim == 2 or values.ndim == 3 and len(values) in (1, 3))
-    _check(fits, 'picture', 'an image (3, H, W) or a map (H, W)', tuple(values.shape))
-    if values.ndim == 2: return values
+    fits = values.numel()>0 and (values.ndim==2 or values.ndim==3 and len(values) in (1, 3))
+    expect(fits, 'picture', 'an image (3, H, W) or a map (H, W)', tuple(values.shape))
+    if values.ndim==2: return values
     return (values - values.min())/(values.max() - values.min()).clamp(min=1e-9)
 
 # %% ../nbs/23_interpret.ipynb #73f04c5b
-def _picture(ax, values: Tensor, title='', **kwargs):
-    "Draw an image (3, H, W) in [0, 1], or a map (H, W) in cividis."
-    ax.set_title(title, fontsize=8, parse_math=False)  # a class may be called 'US$ and CA$'
+def _picture(ax, values:Tensor, title='', **kwargs):
+    "Draw an image (3, H, W) in [0, 1], or a map (H, W) in cividis"
+    ax.set_title(title, fontsize=8, parse_math=False)    # a class may be called 'US$ and CA$'
     ax.axis('off')
-    pixels = values.permute(1, 2, 0) if values.ndim == 3 else values
+    pixels = values.permute(1, 2, 0) if values.ndim==3 else values
     return ax.imshow(pixels.numpy(), **{'cmap': 'cividis', 'interpolation': 'nearest'} | kwargs)
 
 # %% ../nbs/23_interpret.ipynb #7475abb0
 def plot_attention(
-    image: Tensor,  # (3, H, W), a PIL image or its path, drawn square and upright, as the network sees it
-    maps: Tensor,  # (depth, heads, rows, columns), as from class_token_map
+    image:Tensor,    # (3, H, W), a PIL image or its path, drawn square and upright, as the network sees it
+    maps:Tensor,     # (depth, heads, rows, columns), as from class_token_map
 ):
-    "The image, and a map for each layer (across) and head (down), in one scale that ends at the 99th percentile."
+    "The image, and a map for each layer (across) and head (down), in one scale that ends at the 99th percentile"
     image, maps = _to_draw(image), _numbers('maps', maps)
-    _check(maps.ndim == 4 and maps.numel() > 0, 'maps', '(depth, heads, rows, columns)', tuple(maps.shape))
+    expect(maps.ndim==4 and maps.numel()>0, 'maps', '(depth, heads, rows, columns)', tuple(maps.shape))
     depth, heads = maps.shape[:2]
     size = (1.15*depth + 2, 1.15*heads)
     fig, axs = plt.subplots(heads, depth+1, figsize=size, squeeze=False, layout='constrained')
@@ -199,163 +196,163 @@ def plot_attention(
 
 # %% ../nbs/23_interpret.ipynb #0e9d0d84
 def attention_rollout(
-    maps: Tensor,  # from attention_maps (depth, B, heads, N+1, N+1)
+    maps:Tensor,    # From attention_maps (depth, B, heads, N+1, N+1)
 ) -> Tensor:
-    "`(depth, B, heads, N+1, N+1)` -> share of each input token in each output `(B, N+1, N+1)`. Abnar and Zuidema 2020."
+    "`(depth, B, heads, N+1, N+1)` -> share of each input token in each output `(B, N+1, N+1)`. Abnar and Zuidema 2020"
     maps = torch.as_tensor(maps)
-    fits = maps.ndim == 5 and len(maps) and maps.shape[-2] == maps.shape[-1]
-    _check(fits, 'maps', '(depth, B, heads, N+1, N+1)', tuple(maps.shape))
-    mixed = maps.mean(2) + torch.eye(maps.shape[-1], device=maps.device)  # (depth, B, N+1, N+1)
+    fits = maps.ndim==5 and len(maps) and maps.shape[-2]==maps.shape[-1]
+    expect(fits, 'maps', '(depth, B, heads, N+1, N+1)', tuple(maps.shape))
+    mixed = maps.mean(2) + torch.eye(maps.shape[-1], device=maps.device)    # (depth, B, N+1, N+1)
     mixed = mixed/mixed.sum(-1, keepdim=True)
     rollout = mixed[0]
-    with torch.autocast(maps.device.type, enabled=False):  # it would round the product to 16 bits
+    with torch.autocast(maps.device.type, enabled=False):    # it would round the product to 16 bits
         for layer in mixed[1:]: rollout = layer @ rollout
     return rollout
 
 # %% ../nbs/23_interpret.ipynb #4f0daacd
-def _enlarge(maps: Tensor, size) -> Tensor:
-    "(B, h, w) -> (B, H, W), bilinear; then each is divided by its largest value, if that is above 0."
+def _enlarge(maps:Tensor, size) -> Tensor:
+    "(B, h, w) -> (B, H, W), bilinear; then each is divided by its largest value, if that is above 0"
     maps = F.interpolate(maps[:, None], size=tuple(size), mode='bilinear', align_corners=False)[:, 0]
     largest = maps.amax((1, 2), keepdim=True)
-    return maps/torch.where(largest > 0, largest, 1)
+    return maps/torch.where(largest>0, largest, 1)
 
 def rollout_heat(
-    model: nn.Module,  # a ViT
-    images: Tensor,  # (B, 3, H, W); or a picture, a path, or a list of them
+    model:nn.Module,    # A ViT
+    images:Tensor,      # (B, 3, H, W); or a picture, a path, or a list of them
 ) -> Tensor:
-    "`(B, 3, H, W)` -> `(B, H, W)`: the class token's attention rollout, enlarged to the image; largest value 1."
+    "`(B, 3, H, W)` -> `(B, H, W)`: the class token's attention rollout, enlarged to the image; largest value 1"
     images = as_batch(model, images) if isinstance(images, (*_PICTURE, list, tuple)) else images
-    rollout = attention_rollout(attention_maps(model, images))  # (B, N+1, N+1)
+    rollout = attention_rollout(attention_maps(model, images))    # (B, N+1, N+1)
     grid = _grid(_unwrapped(model))
-    one = rollout.shape[-1] == grid[0]*grid[1] + 1
-    _check(one, 'model', 'a ViT with one class token and a token for each patch', type(_unwrapped(model)).__name__)
+    one = rollout.shape[-1]==grid[0]*grid[1]+1
+    expect(one, 'model', 'a ViT with one class token and a token for each patch', type(_unwrapped(model)).__name__)
     return _enlarge(class_token_map(rollout, grid), images.shape[-2:])
 
 # %% ../nbs/23_interpret.ipynb #c3aebddc
 def _listed(values) -> list:
-    "A list of what may also be one thing, an array or a tensor; nothing for None."
+    "A list of what may also be one thing, an array or a tensor; nothing for None"
     if values is None: return []
     if isinstance(values, _PICTURE): return [values]
     try: return list(values)
     except TypeError: return [values]
 
 def plot_rows(
-    rows: dict[str, Tensor],  # name -> images (n, 3, H, W), maps (n, H, W), or a list of PIL images or paths
-    titles: list[str]|None = None,  # one for each column
+    rows:dict[str, Tensor],        # Name -> images (n, 3, H, W), maps (n, H, W), or a list of PIL images or paths
+    titles:list[str]|None=None,    # One for each column
 ):
-    "A row of pictures for each name. Each map is stretched from its smallest (dark) to its largest value (bright)."
-    _check(isinstance(rows, dict), 'rows', 'name -> pictures', type(rows).__name__)
+    "A row of pictures for each name. Each map is stretched from its smallest (dark) to its largest value (bright)"
+    expect(isinstance(rows, dict), 'rows', 'name -> pictures', type(rows).__name__)
     rows, titles = {name: _listed(pictures) for name, pictures in rows.items()}, _listed(titles)
     lengths = [len(pictures) for pictures in (*rows.values(), *([titles] if titles else []))]
-    fits = rows and len({*lengths}) == 1 and min(lengths) > 0
-    _check(fits, 'rows', 'as many pictures in each, at least one, and as many titles', lengths)
+    fits = rows and len({*lengths})==1 and min(lengths)>0
+    expect(fits, 'rows', 'as many pictures in each, at least one, and as many titles', lengths)
     rows, n = {name: [_to_draw(p) for p in pictures] for name, pictures in rows.items()}, lengths[0]
     size = (1.15*n + .9, 1.18*len(rows) + .1)
     fig, axs = plt.subplots(len(rows), n, figsize=size, squeeze=False, layout='constrained')
     for r, (name, pictures) in enumerate(rows.items()):
         for c, values in enumerate(pictures):
-            _picture(axs[r, c], values, titles[c] if titles and r == 0 else '')
+            _picture(axs[r, c], values, titles[c] if titles and r==0 else '')
         where = dict(transform=axs[r, 0].transAxes, ha='right', va='center')
         axs[r, 0].text(-.08, .5, name, fontsize=8, parse_math=False, **where)
     return fig
 
 # %% ../nbs/23_interpret.ipynb #7dff52b5
 def default_stage(
-    model: nn.Module,  # with stages named layer1, layer2, ...
-    images: Tensor,  # (B, 3, H, W)
+    model:nn.Module,    # With stages named layer1, layer2, ...
+    images:Tensor,      # (B, 3, H, W)
 ) -> str:
-    "Name of the last stage whose feature maps are at least 4x4 for images of this size."
+    "Name of the last stage whose feature maps are at least 4x4 for images of this size"
     model = _unwrapped(model)
     stages = {name: m for name, m in model.named_children() if name.startswith('layer')}
-    _check(stages, 'model', 'a network with feature maps in stages named layer1, layer2, ...', type(model).__name__)
+    expect(stages, 'model', 'a network with feature maps in stages named layer1, layer2, ...', type(model).__name__)
     images = as_batch(model, images)
     with torch.no_grad(), ExitStack() as each:
         maps = {name: each.enter_context(watch(model, [m])) for name, m in stages.items()}
         model(images[:1])
-    large = [name for name, outputs in maps.items() if outputs and min(outputs[-1].shape[-2:]) >= 4]
-    _check(large, 'images', 'sides that leave the first stage at least 4x4', tuple(images.shape))
+    large = [name for name, outputs in maps.items() if outputs and min(outputs[-1].shape[-2:])>=4]
+    expect(large, 'images', 'sides that leave the first stage at least 4x4', tuple(images.shape))
     return large[-1]
 
 # %% ../nbs/23_interpret.ipynb #5a274480
-def _check_classes(classes, logits: Tensor) -> Tensor:
-    "`classes` as numbers (B,), the model's answers for None; `InputError` where they are not classes of `logits`."
+def _check_classes(classes, logits:Tensor) -> Tensor:
+    "`classes` as numbers (B,), the model's answers for None; `InputError` where they are not classes of `logits`"
     if classes is None: return logits.argmax(1)
     n = logits.shape[1]
     try: classes = torch.as_tensor(classes, device=logits.device).as_subclass(Tensor)
-    except (TypeError, ValueError, RuntimeError): _check(False, 'classes', f'whole numbers from 0 to {n-1}', classes)
-    _check(classes.shape == logits.shape[:1], 'classes', f'one for each of {len(logits)} images', tuple(classes.shape))
+    except (TypeError, ValueError, RuntimeError): expect(False, 'classes', f'whole numbers from 0 to {n-1}', classes)
+    expect(classes.shape==logits.shape[:1], 'classes', f'one for each of {len(logits)} images', tuple(classes.shape))
     for c in classes.tolist():
-        _check(isinstance(c, int) and 0 <= c < n, 'classes', f'whole numbers from 0 to {n-1}', c)
+        expect(isinstance(c, int) and 0<=c<n, 'classes', f'whole numbers from 0 to {n-1}', c)
     return classes.long()
 
 # %% ../nbs/23_interpret.ipynb #9b11d9f9
-def _named_output(model: nn.Module, layer: str, images: Tensor) -> tuple[Tensor, Tensor]:
-    "Logits (B, C), and the feature maps (B, K, h, w) of the last call of the module called `layer`."
+def _named_output(model:nn.Module, layer:str, images:Tensor) -> tuple[Tensor, Tensor]:
+    "Logits (B, C), and the feature maps (B, K, h, w) of the last call of the module called `layer`"
     modules = dict(model.named_modules())
     named = isinstance(layer, str) and layer in modules
-    _check(named, 'layer', f'the name of a module of {type(model).__name__}', layer)
+    expect(named, 'layer', f'the name of a module of {type(model).__name__}', layer)
     with watch(model, [modules[layer]]) as outputs:
-        logits = model(images.detach().clone().requires_grad_())  # so that a frozen network has a gradient, too
-    _check(outputs, 'layer', 'a module that is called in the forward pass', layer)
+        logits = model(images.detach().clone().requires_grad_())    # so that a frozen network has a gradient, too
+    expect(outputs, 'layer', 'a module that is called in the forward pass', layer)
     maps = outputs[-1]
     found = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
-    answers = isinstance(logits, Tensor) and logits.ndim == 2
-    _check(answers, 'model', 'one that puts out logits (B, C)', getattr(logits, 'shape', type(logits).__name__))
-    fits = isinstance(maps, Tensor) and maps.ndim == 4
-    _check(fits, 'layer', 'one with feature maps (B, K, h, w)', f'{layer} with {found}')
+    answers = isinstance(logits, Tensor) and logits.ndim==2
+    expect(answers, 'model', 'one that puts out logits (B, C)', getattr(logits, 'shape', type(logits).__name__))
+    fits = isinstance(maps, Tensor) and maps.ndim==4
+    expect(fits, 'layer', 'one with feature maps (B, K, h, w)', f'{layer} with {found}')
     return logits, maps
 
 # %% ../nbs/23_interpret.ipynb #c82a8f7e
 @torch.inference_mode(False)
 @torch.enable_grad()
 def grad_cam(
-    model: nn.Module,  # images to logits (B, C)
-    images: Tensor,  # (B, 3, H, W); or a picture, a path, or a list of them
-    classes: Tensor|None = None,  # class to ask about for each image (B,); if not given, the model's answer
-    layer: str|None = None,  # name of the layer to look at, at its last call; if not given, see default_stage
+    model:nn.Module,             # Images to logits (B, C)
+    images:Tensor,               # (B, 3, H, W); or a picture, a path, or a list of them
+    classes:Tensor|None=None,    # Class to ask about for each image (B,); if not given, the model's answer
+    layer:str|None=None,         # Name of the layer to look at, at its last call; if not given, see default_stage
 ) -> Tensor:
-    "`(B, 3, H, W)` -> `(B, H, W)`: what supports the class; largest value 1. Selvaraju et al. 2017, eq. 1, 2."
+    "`(B, 3, H, W)` -> `(B, H, W)`: what supports the class; largest value 1. Selvaraju et al. 2017, eq. 1, 2"
     model = _unwrapped(model)
     made_there = any(v.is_inference() for v in [*model.parameters(), *model.buffers()])
-    _check(not made_there, 'model', 'one made outside of torch.inference_mode, to have gradients', type(model).__name__)
+    expect(not made_there, 'model', 'one made outside of torch.inference_mode, to have gradients', type(model).__name__)
     images = as_batch(model, images)
     logits, maps = _named_output(model, layer or default_stage(model, images), images)
     classes = _check_classes(classes, logits)
-    _check(logits.requires_grad, 'model', 'logits that have a gradient', type(model).__name__)
-    score = logits.gather(1, classes[:, None]).sum()      # the sum: images do not mix in evaluation mode
-    gradient, = torch.autograd.grad(score, maps, allow_unused=True)  # (B, K, h, w)
-    _check(gradient is not None, 'layer', 'a module that the logits depend on', layer)
-    alpha = gradient.mean((2, 3), keepdim=True)           # eq. 1: (B, K, 1, 1)
-    return _enlarge((alpha*maps).sum(1).relu().detach().float(), images.shape[-2:])  # eq. 2
+    expect(logits.requires_grad, 'model', 'logits that have a gradient', type(model).__name__)
+    score = logits.gather(1, classes[:, None]).sum()    # the sum: images do not mix in evaluation mode
+    gradient, = torch.autograd.grad(score, maps, allow_unused=True)    # (B, K, h, w)
+    expect(gradient is not None, 'layer', 'a module that the logits depend on', layer)
+    alpha = gradient.mean((2, 3), keepdim=True)    # eq. 1: (B, K, 1, 1)
+    return _enlarge((alpha*maps).sum(1).relu().detach().float(), images.shape[-2:])    # eq. 2
 
 # %% ../nbs/23_interpret.ipynb #41e467bf
 def position_similarity(
-    model: nn.Module,  # a ViT
+    model:nn.Module,    # A ViT
 ) -> Tensor:
-    "Cosine of any two patches' position embeddings: `(rows, columns, rows, columns)`. Dosovitskiy et al. 2021, Fig. 7."
+    "Cosine of any two patches' position embeddings: `(rows, columns, rows, columns)`. Dosovitskiy et al. 2021, Fig. 7"
     model = _unwrapped(model)
     vectors, wanted = getattr(model, 'pos_embed', None), 'a ViT, with position embeddings pos_embed'
-    _check(isinstance(vectors, Tensor), 'model', wanted, type(model).__name__)
+    expect(isinstance(vectors, Tensor), 'model', wanted, type(model).__name__)
     grid = _grid(model)
     n = grid[0]*grid[1]
-    _check(vectors.ndim == 3 and vectors.shape[1] >= n, 'model', f'{wanted} (1, {n} or more, D)', tuple(vectors.shape))
-    places = F.normalize(vectors[0, -n:].detach().float(), dim=-1)  # (N, D): a class token's comes before them
+    expect(vectors.ndim==3 and vectors.shape[1]>=n, 'model', f'{wanted} (1, {n} or more, D)', tuple(vectors.shape))
+    places = F.normalize(vectors[0, -n:].detach().float(), dim=-1)    # (N, D): a class token's comes before them
     with torch.autocast(places.device.type, enabled=False): return (places @ places.T).reshape(*grid, *grid)
 
 # %% ../nbs/23_interpret.ipynb #a6c98944
 def plot_positions(
-    similarities: dict[str, Tensor],  # title -> (rows, columns, rows, columns), as from position_similarity
+    similarities:dict[str, Tensor],    # Title -> (rows, columns, rows, columns), as from position_similarity
 ):
-    "For each place its similarity to all places, as a small map there; one scale, up to the largest of two places."
+    "For each place its similarity to all places, as a small map there; one scale, up to the largest of two places"
     similarities = _by_title('similarities', similarities)
-    fits = similarities and all(s.ndim == 4 and s.numel() > 1 for s in similarities.values())
-    _check(fits, 'similarities', 'those of at least one network with several patches, (rows, columns, rows, columns)',
+    fits = similarities and all(s.ndim==4 and s.numel()>1 for s in similarities.values())
+    expect(fits, 'similarities', 'those of at least one network with several patches, (rows, columns, rows, columns)',
            [tuple(s.shape) for s in similarities.values()])
-    between = torch.cat([s[s < 1 - 1e-4].abs() for s in similarities.values()])
+    between = torch.cat([s[s<1-1e-4].abs() for s in similarities.values()])
     limit, n = between.max().item() if len(between) else 1., len(similarities)
     fig, axs = plt.subplots(1, n, figsize=(3.7*n + .6, 3.7), squeeze=False, layout='constrained')
     for ax, (title, s) in zip(axs[0], similarities.items()):
-        framed = F.pad(s, (1, 1, 1, 1), value=float('nan'))                # (rows, columns, rows+2, columns+2)
+        framed = F.pad(s, (1, 1, 1, 1), value=float('nan'))    # (rows, columns, rows+2, columns+2)
         sheet = framed.transpose(1, 2).flatten(2).flatten(0, 1)
         drawn = _picture(ax, sheet, title, vmin=-limit, vmax=limit)
     fig.colorbar(drawn, ax=axs, shrink=.8, extend='max', label='cosine')
@@ -363,45 +360,45 @@ def plot_positions(
 
 # %% ../nbs/23_interpret.ipynb #c75659da
 def first_filters(
-    model: nn.Module,  # begins with a convolution over three colours
+    model:nn.Module,    # Begins with a convolution over three colours
 ) -> Tensor:
-    "Filters of the first convolution, to be drawn: `(K, 3, P, P)` in [0, 1], with 0.5 where the weight is 0."
+    "Filters of the first convolution, to be drawn: `(K, 3, P, P)` in [0, 1], with 0.5 where the weight is 0"
     first = next((m for m in _unwrapped(model).modules() if isinstance(m, (nn.Conv2d, nn.Linear))), None)
-    _check(isinstance(first, nn.Conv2d) and first.in_channels == 3, 'model',
+    expect(isinstance(first, nn.Conv2d) and first.in_channels==3, 'model',
            'one whose first layer is a convolution over 3 channels', str(first))
     weight = first.weight.detach().float()
     largest = weight.abs().amax((1, 2, 3), keepdim=True)
-    return .5 + weight/torch.where(largest > 0, 2*largest, 1)
+    return .5 + weight/torch.where(largest>0, 2*largest, 1)
 
 # %% ../nbs/23_interpret.ipynb #d1c49b23
 def plot_filters(
-    filters: dict[str, Tensor],  # title -> (K, 3, P, P) in [0, 1], as from first_filters
-    columns: int = 16,  # filters in a row
+    filters:dict[str, Tensor],    # Title -> (K, 3, P, P) in [0, 1], as from first_filters
+    columns:int=16,               # Filters in a row
 ):
-    "All filters of each model side by side as colour pictures, a sheet under each title."
+    "All filters of each model side by side as colour pictures, a sheet under each title"
     filters = _by_title('filters', filters)
-    fits = filters and all(f.ndim == 4 and f.shape[1] == 3 and f.numel() for f in filters.values())
+    fits = filters and all(f.ndim==4 and f.shape[1]==3 and f.numel() for f in filters.values())
     found = [tuple(f.shape) for f in filters.values()]
-    _check(fits, 'filters', 'those of at least one network, (K, 3, P, P)', found)
-    _check(_is_whole(columns), 'columns', 'a positive whole number', columns)
+    expect(fits, 'filters', 'those of at least one network, (K, 3, P, P)', found)
+    expect(is_whole(columns), 'columns', 'a positive whole number', columns)
     rows = [-(-len(f)//columns) for f in filters.values()]
     size = (.45*columns, .45*sum(rows) + .3*len(rows))
     fig, axs = plt.subplots(len(filters), 1, figsize=size, squeeze=False, height_ratios=rows, layout='constrained')
     for ax, n, (title, f) in zip(axs[:, 0], rows, filters.items()):
         f = torch.cat([f, torch.ones(n*columns - len(f), *f.shape[1:])])
-        f = F.pad(f, (1, 1, 1, 1), value=1).unflatten(0, (n, columns))     # (n, columns, 3, P+2, P+2), white frames
-        sheet = f.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)          # (3, n*(P+2), columns*(P+2))
+        f = F.pad(f, (1, 1, 1, 1), value=1).unflatten(0, (n, columns))    # (n, columns, 3, P+2, P+2), white frames
+        sheet = f.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)         # (3, n*(P+2), columns*(P+2))
         _picture(ax, sheet, title)
     return fig
 
 # %% ../nbs/23_interpret.ipynb #f0e3dae5
 def map_similarity(
-    a: Tensor,  # maps (B, H, W)
-    b: Tensor,  # maps (B, H, W)
+    a:Tensor,    # Maps (B, H, W)
+    b:Tensor,    # Maps (B, H, W)
 ) -> Tensor:
-    "Spearman's correlation over the pixels of each pair of maps: `(B,)`; NaN for a constant map. Adebayo et al. 2018."
+    "Spearman's correlation over the pixels of each pair of maps: `(B,)`; NaN for a constant map. Adebayo et al. 2018"
     a, b = _numbers('maps', a), _numbers('maps', b)
-    _check(a.shape == b.shape and a.ndim == 3, 'maps', 'two of one shape (B, H, W)', (tuple(a.shape), tuple(b.shape)))
+    expect(a.shape==b.shape and a.ndim==3, 'maps', 'two of one shape (B, H, W)', (tuple(a.shape), tuple(b.shape)))
     pixels = [m.flatten(1).T.numpy() for m in (a, b)]
-    ranks = [pd.DataFrame(p).rank() for p in pixels]  # ties share their mean rank
+    ranks = [pd.DataFrame(p).rank() for p in pixels]    # ties share their mean rank
     return torch.tensor(ranks[0].corrwith(ranks[1]).to_numpy())

@@ -87,10 +87,10 @@ class Groups(OptimWrapper):
 @dataclass(frozen=True)
 class Recipe:
     "How a model is trained"
-    description: str        # One line for tables
-    opt_func: callable      # Makes the optimizer from parameters and `lr`
-    lr: float               # Learning rate, at its highest
-    schedule: object=None   # A factor of the learning rate over the share of training that is done; `None`: constant
+    description:str        # One line for tables
+    opt_func:callable      # Makes the optimizer from parameters and `lr`
+    lr:float               # Learning rate, at its highest
+    schedule:object=None   # A factor of the learning rate over the share of training that is done; `None`: constant
 
 keras_adam = partial(Groups, opt=torch.optim.Adam, eps=1e-7, fused=True)
 one_cycle_adamw = partial(Groups, opt=adamw_of_parameters)

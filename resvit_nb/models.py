@@ -17,7 +17,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-warnings.filterwarnings('ignore', message='IProgress not found')  # timm brings along a progress bar, not used here
+warnings.filterwarnings('ignore', message='IProgress not found')    # timm brings along a progress bar, not used here
 import numpy as np, timm, torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -29,19 +29,19 @@ from torch import nn, Tensor
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 from . import resnet, vit
-from .core import InputError, check_one_of, digest, in_brief, proxy_in_use, write_atomically
+from .core import InputError, check_one_of, digest, expect, in_brief, is_whole, proxy_in_use, write_atomically
 from .images import check_target
-from .resnet import Bottleneck, ResNet, _check, _is_whole
+from .resnet import Bottleneck, ResNet
 from .vit import Block, ViT, resize_pos_embed
 
 # %% ../nbs/22_models.ipynb #7a0f4b85
 @torch.no_grad()
 def count_multiply_adds(
-    model: nn.Module,  # images (1, 3, H, W) to anything; on any device, `meta` as well
-    image_size: int|tuple[int, int],  # side of the image, or height and width
+    model:nn.Module,                   # Images (1, 3, H, W) to anything; on any device, `meta` as well
+    image_size:int|tuple[int, int],    # Side of the image, or height and width
 ) -> int:
     "Multiplications, each with its addition, in the convolutions and matrix products of one image's forward pass"
-    height, width = (image_size, image_size) if _is_whole(image_size) else image_size
+    height, width = (image_size, image_size) if is_whole(image_size) else image_size
     first = next(model.parameters())
     image = torch.zeros(1, 3, height, width, device=first.device, dtype=first.dtype)
     modes = [(m, m.training) for m in model.modules()]
@@ -52,9 +52,9 @@ def count_multiply_adds(
     return counter.get_total_flops()//2
 
 # %% ../nbs/22_models.ipynb #2a25da95
-def _new_head(net: nn.Module, num_classes: int) -> nn.Module:
-    "A linear layer from the features of `net` to the logits, initialised like the one it had; nothing for 0 classes."
-    if num_classes == 0: return nn.Identity()
+def _new_head(net:nn.Module, num_classes:int) -> nn.Module:
+    "A linear layer from the features of `net` to the logits, initialised like the one it had; nothing for 0 classes"
+    if num_classes==0: return nn.Identity()
     first = next(net.parameters())
     head = nn.Linear(net.num_features, num_classes, device=first.device, dtype=first.dtype)
     if isinstance(net, ViT):
@@ -64,7 +64,7 @@ def _new_head(net: nn.Module, num_classes: int) -> nn.Module:
 
 # %% ../nbs/22_models.ipynb #d6eb7189
 @contextmanager
-def buffers_kept(module: nn.Module):
+def buffers_kept(module:nn.Module):
     "Whatever is computed meanwhile, leave running averages and counters as they are"
     before = [(m, dict(m._buffers)) for m in module.modules()]
     for m, buffers in before: m._buffers.update({k: v.clone() for k, v in buffers.items()})
@@ -72,17 +72,17 @@ def buffers_kept(module: nn.Module):
     finally:
         for m, buffers in before: m._buffers.update(buffers)
 
-def forward_twice(block: nn.Module, x: Tensor) -> Tensor:
+def forward_twice(block:nn.Module, x:Tensor) -> Tensor:
     "`block` on `x`; in training without what the gradient needs, which is computed once more when it is asked for"
     forward = partial(type(block).forward, block)
     if not (block.training and torch.is_grad_enabled()): return forward(x)
-    if torch.compiler.is_compiling(): return checkpoint(forward, x, use_reentrant=False)  # which moves averages once
+    if torch.compiler.is_compiling(): return checkpoint(forward, x, use_reentrant=False)    # which moves averages once
     return checkpoint(forward, x, use_reentrant=False, context_fn=lambda: (nullcontext(), buffers_kept(block)))
 
 # %% ../nbs/22_models.ipynb #7702d795
 class TimmMixin:
     "timm's methods for the classifier, for its optimizers, and for gradient checkpointing"
-    def get_classifier(self, name_only: bool = False) -> nn.Module|str:
+    def get_classifier(self, name_only:bool=False) -> nn.Module|str:
         name = 'fc' if isinstance(self, ResNet) else 'head'
         return name if name_only else getattr(self, name)
 
@@ -90,20 +90,20 @@ class TimmMixin:
         "Names of what timm's optimizers shall not decay although it is a matrix"
         return {'pos_embed', 'cls_token'} if isinstance(self, ViT) else set()
 
-    def reset_classifier(self, num_classes: int, global_pool: str|None = None):
-        "A new classifier with random weights, in place; none for 0 classes: then the features are the output."
-        _check(_is_whole(num_classes, 0), 'num_classes', 'a whole number from 0', num_classes)
+    def reset_classifier(self, num_classes:int, global_pool:str|None=None):
+        "A new classifier with random weights, in place; none for 0 classes: then the features are the output"
+        expect(is_whole(num_classes, 0), 'num_classes', 'a whole number from 0', num_classes)
         num_classes = int(num_classes)
         name, pool = ('fc', 'avg') if isinstance(self, ResNet) else ('head', 'token')
-        _check(global_pool in (None, pool), 'global_pool', f"None or '{pool}'", global_pool)
+        expect(global_pool in (None, pool), 'global_pool', f"None or '{pool}'", global_pool)
         setattr(self, name, _new_head(self, num_classes))
         self.num_classes, self.info = num_classes, None
         if self._hub_mixin_config: self._hub_mixin_config['num_classes'] = num_classes
 
 # %% ../nbs/22_models.ipynb #5d27d6f5
 @patch
-def set_grad_checkpointing(self: TimmMixin, enable: bool = True):
-    "In training, keep the input of each block only and compute it again for the gradient: less memory, more time."
+def set_grad_checkpointing(self:TimmMixin, enable:bool=True):
+    "In training, keep the input of each block only and compute it again for the gradient: less memory, more time"
     for block in [m for m in self.modules() if isinstance(m, (Bottleneck, Block))]:
         if enable: block.forward = partial(forward_twice, block)
         else: vars(block).pop('forward', None)
@@ -114,7 +114,7 @@ def plain(value):
     if type(value) in (list, tuple): return type(value)(map(plain, value))
     return value.item() if isinstance(value, np.generic) else value
 
-def plain_net(net: nn.Module) -> nn.Module:
+def plain_net(net:nn.Module) -> nn.Module:
     "The network that `torch.compile` or `DataParallel` have wrapped"
     parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
     while isinstance(net, parallel) or hasattr(net, '_orig_mod'):
@@ -125,41 +125,41 @@ def plain_net(net: nn.Module) -> nn.Module:
 class HubMixin(PyTorchModelHubMixin, library_name='resvit_nb', pipeline_tag='image-classification',
                license='apache-2.0', repo_url='https://github.com/resvit-nb/resvit_nb'):
     "Adds `save_pretrained`, `push_to_hub`, `from_pretrained`: sizes in config.json, weights in model.safetensors"
-    info = None  # a ModelInfo where the network comes from a model folder
+    info = None    # a ModelInfo where the network comes from a model folder
     @classmethod
     def from_pretrained(cls, name, **kwargs):
         "The network in a folder, or on the hub under USER/NAME, in evaluation mode"
-        if Path(name).is_dir() or not re.fullmatch(r'[\w.-]+(/[\w.-]+)?', str(name)): read_config(name)  # no traceback
+        if Path(name).is_dir() or not re.fullmatch(r'[\w.-]+(/[\w.-]+)?', str(name)): read_config(name)   # no traceback
         return super().from_pretrained(name, **kwargs)
 
     @classmethod
     def _from_pretrained(cls, *, model_id, config=None, map_location='cpu', strict=True, **given):
-        _check(strict, 'strict', 'True', strict)
+        expect(strict, 'strict', 'True', strict)
         sizes = {k: given.pop(k) for k in list(given) if k in cls._hub_mixin_init_parameters}
         info = read_info(config or {}, f'{model_id}/config.json', cls)
         file = check_whole(weights_of(model_id, **given), config or {})
         net = load_weights(empty_net(cls, sizes, model_id), file)
-        net.info = info if info and net.num_classes == len(info.classes) else None
+        net.info = info if info and net.num_classes==len(info.classes) else None
         if net.info and isinstance(net, ViT): net.info = replace(info, image_size=net.patch_embed.img_size[0])
         return net.to(map_location).eval()
 
 # %% ../nbs/22_models.ipynb #d9373567
 @patch
-def _save_pretrained(self: HubMixin, folder):
-    "Weights, and a configuration that knows their hash."
+def _save_pretrained(self:HubMixin, folder):
+    "Weights, and a configuration that knows their hash"
     check_sizes(self)
     file = save_weights(self, Path(folder)/'model.safetensors')
     facts = asdict(self.info) if self.info else {}
     write_config(folder, self._hub_mixin_config | facts | {'sha256': digest(file)})
 
 @patch
-def generate_model_card(self: HubMixin, *args, **kwargs) -> ModelCard:
+def generate_model_card(self:HubMixin, *args, **kwargs) -> ModelCard:
     "What the hub shows of a network: where it is from a model folder, its classes, normalisation and scores too"
     if self.info is None: return super(HubMixin, self).generate_model_card(*args, **kwargs)
     about = self._hub_mixin_info.model_card_data.to_yaml()
     return ModelCard(f'---\n{about}\n---\n\n{card_text(self.info)}')
 
-CODERS = {kind: (plain, plain) for kind in (np.generic, tuple, list)}  # without them config.json lacks numpy's numbers
+CODERS = {kind: (plain, plain) for kind in (np.generic, tuple, list)}   # without them config.json lacks numpy's numbers
 class HubResNet(TimmMixin, HubMixin, ResNet, coders=CODERS):
     "A ResNet for the hub and for timm; (B, 3, H, W) -> (B, num_classes)"
 class HubViT(TimmMixin, HubMixin, ViT, coders=CODERS):
@@ -175,11 +175,11 @@ MODELS = {
 
 # %% ../nbs/22_models.ipynb #5ac8f157
 def new_model(
-    name: str,  # one of MODELS
-    **kwargs,  # for the class's constructor
-) -> nn.Module:  # in training mode
+    name:str,      # One of MODELS
+    **kwargs,      # For the class's constructor
+) -> nn.Module:    # In training mode
     "A network with random weights, its sizes as given or as the name says; InputError for an unknown name or option"
-    _check(name in MODELS, 'name', f"one of {', '.join(MODELS)}", name)
+    expect(name in MODELS, 'name', f"one of {', '.join(MODELS)}", name)
     build = MODELS[name]
     options = list(inspect.signature(getattr(build, 'func', build).__init__).parameters)[1:]
     for o in kwargs:
@@ -187,12 +187,12 @@ def new_model(
     return build(**{k: plain(v) for k, v in kwargs.items()})
 
 # %% ../nbs/22_models.ipynb #2d42e780
-def _open_weights(path: Path):
-    "What is in a file of weights, on the CPU."
-    return load_file(path) if path.suffix == '.safetensors' else torch.load(path, map_location='cpu', weights_only=True)
+def _open_weights(path:Path):
+    "What is in a file of weights, on the CPU"
+    return load_file(path) if path.suffix=='.safetensors' else torch.load(path, map_location='cpu', weights_only=True)
 
-def _check_state(state, path: Path):
-    "`InputError` unless `state` is a dict of tensors."
+def _check_state(state, path:Path):
+    "`InputError` unless `state` is a dict of tensors"
     if not isinstance(state, dict):
         raise InputError(f'weights: {path} holds a {type(state).__name__}; expected a dict of tensors by name')
     for k, v in state.items():
@@ -203,13 +203,13 @@ def _check_state(state, path: Path):
 
 # %% ../nbs/22_models.ipynb #336724bf
 def read_weights(
-    path: str|Path,  # a .safetensors, .pth or .pt file
+    path:str|Path,    # A .safetensors, .pth or .pt file
 ) -> dict[str, Tensor]:
-    "The tensors in a file by name, on the CPU; InputError where the file is missing or damaged. Runs no code."
+    "The tensors in a file by name, on the CPU; InputError where the file is missing or damaged. Runs no code"
     wanted = "None, 'imagenet' or a .safetensors, .pth or .pt file"
-    _check(isinstance(path, (str, Path)), 'weights', wanted, type(path).__name__)
+    expect(isinstance(path, (str, Path)), 'weights', wanted, type(path).__name__)
     path = Path(path)
-    _check(path.suffix in ('.safetensors', '.pth', '.pt'), 'weights', wanted, str(path))
+    expect(path.suffix in ('.safetensors', '.pth', '.pt'), 'weights', wanted, str(path))
     if not path.is_file(): raise InputError(f'weights: there is no file {path}')
     try: state = _open_weights(path)
     except pickle.UnpicklingError:
@@ -222,48 +222,48 @@ def read_weights(
     return state
 
 # %% ../nbs/22_models.ipynb #81d5f75a
-def _check_values(own: dict[str, Tensor], state: dict[str, Tensor]):
-    "`InputError` for the first tensor of another kind of numbers, not stored densely, or not finite."
+def _check_values(own:dict[str, Tensor], state:dict[str, Tensor]):
+    "`InputError` for the first tensor of another kind of numbers, not stored densely, or not finite"
     for k, v in state.items():
         if k not in own or v.is_meta: continue
         real = own[k].is_floating_point()
         kind = 'floating-point numbers' if real else 'whole numbers'
-        fits = v.layout == torch.strided and v.is_floating_point() == real and not v.is_complex()
+        fits = v.layout==torch.strided and v.is_floating_point()==real and not v.is_complex()
         if not fits:
-            found = v.dtype if v.layout == torch.strided else v.layout
+            found = v.dtype if v.layout==torch.strided else v.layout
             raise InputError(f'entry {k!r}: expected {kind}, found {found}')
         if real and not v.float().isfinite().all():
             raise InputError(f'entry {k!r}: expected finite numbers, found NaN or infinity')
-        if k.endswith('running_var') and (v < 0).any():
+        if k.endswith('running_var') and (v<0).any():
             raise InputError(f'entry {k!r}: expected variances of at least 0, found {v.min().item():.3g}')
 
-def _fit_positions(net: ViT, state: dict[str, Tensor], grid: tuple[int, int]|None):
-    "Resize the position embeddings in `state`, in place, if they are for another grid of patches."
+def _fit_positions(net:ViT, state:dict[str, Tensor], grid:tuple[int, int]|None):
+    "Resize the position embeddings in `state`, in place, if they are for another grid of patches"
     places, own = state.get('pos_embed'), net.patch_embed.grid
-    if places is None or places.ndim != 3 or grid == own: return
-    if grid is None and places.shape[1] == net.pos_embed.shape[1]: return
+    if places is None or places.ndim!=3 or grid==own: return
+    if grid is None and places.shape[1]==net.pos_embed.shape[1]: return
     state['pos_embed'] = resize_pos_embed(places, own, grid)
 
 # %% ../nbs/22_models.ipynb #d18852b1
-def _check_shapes(own: dict[str, Tensor], state: dict[str, Tensor]):
-    "`InputError` for the first tensor that only one of the two has, or that has another shape."
+def _check_shapes(own:dict[str, Tensor], state:dict[str, Tensor]):
+    "`InputError` for the first tensor that only one of the two has, or that has another shape"
     for k in [*own, *state]:
         expected, got = [list(d[k].shape) if k in d else 'nothing' for d in (own, state)]
-        if got != expected: raise InputError(f'entry {k!r}: expected {expected}, found {got}')
+        if got!=expected: raise InputError(f'entry {k!r}: expected {expected}, found {got}')
 
 def fit_weights(
-    net: nn.Module,  # a ResNet or a ViT
-    state: dict[str, Tensor],  # weights by name, for any image size and number of classes
-    grid: tuple[int, int]|None = None,  # rows and columns of the patches in `state`; else as in `net`, or a square
+    net:nn.Module,                     # A ResNet or a ViT
+    state:dict[str, Tensor],           # Weights by name, for any image size and number of classes
+    grid:tuple[int, int]|None=None,    # Rows and columns of the patches in `state`; else as in `net`, or a square
 ) -> dict[str, Tensor]:
     "`state` made to fit `net` exactly, for strict loading; InputError names the first entry that does not fit"
     own, state = net.state_dict(), dict(state)
     _check_values(own, state)
-    head = [k for k in own if k.startswith(('fc.', 'head.'))]  # weight (num_classes, features), bias (num_classes,)
+    head = [k for k in own if k.startswith(('fc.', 'head.'))]    # weight (num_classes, features), bias (num_classes,)
     found = [k in state for k in head]
     classes = state[head[0]].shape[:1] if found and all(found) else ()
-    other_classes = bool(classes) and classes != own[head[0]].shape[:1] and all(
-        state[k].shape == classes + own[k].shape[1:] for k in head)
+    other_classes = bool(classes) and classes!=own[head[0]].shape[:1] and all(
+        state[k].shape==classes+own[k].shape[1:] for k in head)
     if other_classes or not any(found): state |= {k: own[k] for k in head}
     if not head: state = {k: v for k, v in state.items() if not k.startswith(('fc.', 'head.'))}
     if isinstance(net, ViT): _fit_positions(net, state, grid)
@@ -272,9 +272,9 @@ def fit_weights(
     return state
 
 # %% ../nbs/22_models.ipynb #d1d8ce5d
-def _saved_grid(path: str|Path) -> tuple[int, int]|None:
-    "Rows and columns of the patches where `save_weights` has noted them in the file."
-    if Path(path).suffix != '.safetensors': return None
+def _saved_grid(path:str|Path) -> tuple[int, int]|None:
+    "Rows and columns of the patches where `save_weights` has noted them in the file"
+    if Path(path).suffix!='.safetensors': return None
     with safe_open(path, 'pt') as f: noted = (f.metadata() or {}).get('grid')
     if noted is None: return None
     if not re.fullmatch(r'[1-9]\d{0,5}x[1-9]\d{0,5}', noted):
@@ -284,14 +284,14 @@ def _saved_grid(path: str|Path) -> tuple[int, int]|None:
 
 # %% ../nbs/22_models.ipynb #58b2ad06
 def load_weights(
-    net: nn.Module,  # a ResNet or a ViT, also compiled or parallel; filled in place
-    path: str|Path,  # a .safetensors, .pth or .pt file
-    grid: tuple[int, int]|None = None,  # of a ViT's file: rows and columns of its patches; else as the file says
+    net:nn.Module,                     # A ResNet or a ViT, also compiled or parallel; filled in place
+    path:str|Path,                     # A .safetensors, .pth or .pt file
+    grid:tuple[int, int]|None=None,    # Of a ViT's file: rows and columns of its patches; else as the file says
 ) -> nn.Module:
     "Read a file into `net` with strict=True and return `net`; InputError names the file and what does not fit"
     state, inner = read_weights(path), plain_net(net)
-    whole = isinstance(grid, (tuple, list)) and len(grid) == 2 and all(map(_is_whole, grid))
-    _check(grid is None or whole, 'grid', 'rows and columns of patches', grid)
+    whole = isinstance(grid, (tuple, list)) and len(grid)==2 and all(map(is_whole, grid))
+    expect(grid is None or whole, 'grid', 'rows and columns of patches', grid)
     try: state = fit_weights(inner, state, tuple(grid) if grid else _saved_grid(path))
     except InputError as e: raise InputError(f'weights: {path}, {e}') from None
     inner.load_state_dict(state, strict=True)
@@ -299,17 +299,17 @@ def load_weights(
 
 # %% ../nbs/22_models.ipynb #9e15ed82
 def save_weights(
-    net: nn.Module,  # its parameters and buffers are written; a compiled or parallel one is saved as the plain one
-    path: str|Path,  # a .safetensors file in a folder that exists; replaced if it is there
+    net:nn.Module,    # Its parameters and buffers are written; a compiled or parallel one is saved as the plain one
+    path:str|Path,    # A .safetensors file in a folder that exists; replaced if it is there
 ) -> Path:
     "Write the weights as safetensors, whole or not at all; InputError for another suffix or a missing folder"
     path = Path(path)
-    _check(path.suffix == '.safetensors', 'path', 'a .safetensors file', str(path))
+    expect(path.suffix=='.safetensors', 'path', 'a .safetensors file', str(path))
     if not path.parent.is_dir(): raise InputError(f'path: there is no folder {path.parent}')
     net = plain_net(net)
     rows, columns = net.patch_embed.grid if isinstance(net, ViT) else (1, 1)
     # one entry: several are written in any order, and the same weights should be the same bytes
-    about = {'format': 'pt'} if rows == columns else {'grid': f'{rows}x{columns}'}
+    about = {'format': 'pt'} if rows==columns else {'grid': f'{rows}x{columns}'}
     state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
     write_atomically(path, lambda f: f.write(save(state, about)))
     return path
@@ -324,8 +324,8 @@ IMAGENET = {
 
 # %% ../nbs/22_models.ipynb #3c8e48c1
 def imagenet_file(
-    name: str,  # one of IMAGENET
-    cache_dir: str|Path|None = None,  # where downloads are kept; by default the Hugging Face cache
+    name:str,                        # One of IMAGENET
+    cache_dir:str|Path|None=None,    # Where downloads are kept; by default the Hugging Face cache
 ) -> str:
     "Path of the ImageNet checkpoint: from the cache, else downloaded; InputError where neither is possible"
     repo = f'timm/{IMAGENET[name]}'
@@ -339,56 +339,56 @@ def imagenet_file(
 
 # %% ../nbs/22_models.ipynb #8ab649e6
 def create_model(
-    name: str,  # resnet50, vit_tiny, vit_small or vit_base
-    num_classes: int = 1000,  # number of logits
-    weights: str|Path|None = None,  # None: random; 'imagenet': from the Hugging Face hub; or a file, see read_weights
-    drop: float = 0.,  # dropout rate before the classifier, 0 <= drop < 1
-    **kwargs,  # sizes: `width`, `small_stem`, or `img_size`, `patch_size`, `dim`, `depth`, `heads`
-) -> nn.Module:  # (B, 3, H, W) -> logits (B, num_classes), in training mode
+    name:str,                      # resnet50, vit_tiny, vit_small or vit_base
+    num_classes:int=1000,          # Number of logits
+    weights:str|Path|None=None,    # None: random; 'imagenet': from the Hugging Face hub; or a file, see read_weights
+    drop:float=0.,                 # Dropout rate before the classifier, 0 <= drop < 1
+    **kwargs,                      # Sizes: `width`, `small_stem`, or `img_size`, `patch_size`, `dim`, `depth`, `heads`
+) -> nn.Module:                    # (B, 3, H, W) -> logits (B, num_classes), in training mode
     "The network called `name`; a one-line InputError where there is none, or where the weights do not fit"
     net = new_model(name, num_classes=num_classes, drop=drop, **kwargs)
     if weights is None: return net
-    return load_weights(net, imagenet_file(name) if weights == 'imagenet' else weights)
+    return load_weights(net, imagenet_file(name) if weights=='imagenet' else weights)
 
 # %% ../nbs/22_models.ipynb #77693d25
 def parameter_groups(
-    net: nn.Module,  # a ResNet or a ViT
+    net:nn.Module,    # A ResNet or a ViT
 ) -> list[list[nn.Parameter]]:
     "All parameters, each once, in groups from stem to head: usable as a fastai splitter; see the two networks' pages"
-    _check(isinstance(net, (ResNet, ViT)), 'net', 'a ResNet or a ViT', type(net).__name__)
+    expect(isinstance(net, (ResNet, ViT)), 'net', 'a ResNet or a ViT', type(net).__name__)
     return (resnet if isinstance(net, ResNet) else vit).parameter_groups(net)
 
 # %% ../nbs/22_models.ipynb #950d4e97
-def load_adapted(net: nn.Module, path: str|Path) -> nn.Module:
+def load_adapted(net:nn.Module, path:str|Path) -> nn.Module:
     "`load_weights` from a file for images of three channels into a network for `in_chans` of them"
     first = net.conv1 if isinstance(net, ResNet) else net.patch_embed.proj
-    if first.in_channels == 3: return load_weights(net, path)
+    if first.in_channels==3: return load_weights(net, path)
     name = 'conv1.weight' if isinstance(net, ResNet) else 'patch_embed.proj.weight'
     state = read_weights(path)
-    if name in state and state[name].shape[1:2] == (3,): state[name] = adapt_input_conv(first.in_channels, state[name])
+    if name in state and state[name].shape[1:2]==(3,): state[name] = adapt_input_conv(first.in_channels, state[name])
     try: net.load_state_dict(fit_weights(net, state, _saved_grid(path)), strict=True)
     except InputError as e: raise InputError(f'weights: {path}, {e}') from None
     return net
 
 # %% ../nbs/22_models.ipynb #0ae00def
 def timm_entry(
-    name: str,  # one of MODELS
-    pretrained: bool = False,  # load ImageNet weights, or the file of the configuration?
-    pretrained_cfg: dict|None = None,  # only 'file' is understood
-    pretrained_cfg_overlay: dict|None = None,  # the same, and it comes first
-    cache_dir: str|Path|None = None,  # where downloads are kept
-    drop_rate: float = 0.,  # dropout rate before the classifier
-    in_chans: int = 3,  # channels of the images; filters of a file for three are added up or repeated, as timm does it
-    num_classes: int = 1000,  # number of logits; 0: features instead
-    **kwargs,  # sizes, as in create_model
-) -> nn.Module:  # (B, 3, H, W) -> logits (B, num_classes)
+    name:str,                               # One of MODELS
+    pretrained:bool=False,                  # Load ImageNet weights, or the file of the configuration?
+    pretrained_cfg:dict|None=None,          # Only 'file' is understood
+    pretrained_cfg_overlay:dict|None=None,  # The same, and it comes first
+    cache_dir:str|Path|None=None,           # Where downloads are kept
+    drop_rate:float=0.,                     # Dropout rate before the classifier
+    in_chans:int=3,  # Channels of the images; filters of a file for three are added up or repeated, as timm does it
+    num_classes:int=1000,                   # Number of logits; 0: features instead
+    **kwargs,                               # Sizes, as in create_model
+) -> nn.Module:                             # (B, 3, H, W) -> logits (B, num_classes)
     "A network for timm's `create_model`, with the `pretrained_cfg` that timm's data functions read"
     features_only = kwargs.pop('features_only', False)
-    _check(not features_only, 'features_only', 'False, since a hook reads any stage', features_only)
+    expect(not features_only, 'features_only', 'False, since a hook reads any stage', features_only)
     cfg = pretrained_cfg_overlay or pretrained_cfg or {}
-    _check(isinstance(cfg, dict) and set(cfg) <= {'file'}, 'pretrained_cfg', "None or {'file': path}", cfg)
+    expect(isinstance(cfg, dict) and set(cfg)<={'file'}, 'pretrained_cfg', "None or {'file': path}", cfg)
     net = create_model(name, num_classes or 1, drop=drop_rate, in_chans=in_chans, **kwargs)
-    if num_classes == 0: net.reset_classifier(0)
+    if num_classes==0: net.reset_classifier(0)
     if pretrained: load_adapted(net, cfg.get('file') or imagenet_file(name, cache_dir))
     side = net.patch_embed.img_size if isinstance(net, ViT) else (224, 224)
     net.pretrained_cfg = timm.get_pretrained_cfg(IMAGENET[name]).to_dict() | dict(input_size=(3, *side))
@@ -397,135 +397,135 @@ def timm_entry(
 
 # %% ../nbs/22_models.ipynb #e045d775
 @register_model
-def resvit_resnet50(pretrained: bool = False, **kwargs) -> nn.Module:
+def resvit_resnet50(pretrained:bool=False, **kwargs) -> nn.Module:
     "Our `resnet50` for timm; see `timm_entry`"
     return timm_entry('resnet50', pretrained, **kwargs)
 
 @register_model
-def resvit_vit_tiny(pretrained: bool = False, **kwargs) -> nn.Module:
+def resvit_vit_tiny(pretrained:bool=False, **kwargs) -> nn.Module:
     "Our `vit_tiny` for timm; see `timm_entry`"
     return timm_entry('vit_tiny', pretrained, **kwargs)
 
 @register_model
-def resvit_vit_small(pretrained: bool = False, **kwargs) -> nn.Module:
+def resvit_vit_small(pretrained:bool=False, **kwargs) -> nn.Module:
     "Our `vit_small` for timm; see `timm_entry`"
     return timm_entry('vit_small', pretrained, **kwargs)
 
 @register_model
-def resvit_vit_base(pretrained: bool = False, **kwargs) -> nn.Module:
+def resvit_vit_base(pretrained:bool=False, **kwargs) -> nn.Module:
     "Our `vit_base` for timm; see `timm_entry`"
     return timm_entry('vit_base', pretrained, **kwargs)
 
 # %% ../nbs/22_models.ipynb #24ce2ed7
-FORMAT = 1  # of config.json in a model folder
-LARGEST = 8192  # side of an image, in pixels
-NOVELTY_SCORES = ('maximum softmax', 'maximum logit', 'energy', 'entropy')  # of logits
+FORMAT = 1    # of config.json in a model folder
+LARGEST = 8192    # side of an image, in pixels
+NOVELTY_SCORES = ('maximum softmax', 'maximum logit', 'energy', 'entropy')    # of logits
 
 @dataclass(frozen=True)
 class ModelInfo:
     "What a model folder says of a network besides its sizes"
-    model: str  # one of MODELS
-    target: str  # what the logits are of: superclass or subclass
-    superclasses: list  # names
-    subclasses: list  # names
-    parent: list  # for each subclass, the number of its superclass
-    resolution: int  # native size of the images, in pixels
-    image_size: int  # size that the network sees, in pixels
-    mean: list  # of each channel, for pixels from 0 to 1
-    std: list  # of each channel
-    precision: str = 'auto'  # see `choose_precision` of the Learner
-    data: str|None = None  # name of the data set
-    fingerprint: str|None = None  # of the images it was trained and tested on
-    run_id: str|None = None  # of its record
-    scores: dict|None = None  # on the test part of its split
-    novelty: dict|None = None  # `score`, `threshold` and `level`, see `set_novelty`
-    format: int = FORMAT
+    model:str                      # One of MODELS
+    target:str                     # What the logits are of: superclass or subclass
+    superclasses:list              # Names
+    subclasses:list                # Names
+    parent:list                    # For each subclass, the number of its superclass
+    resolution:int                 # Native size of the images, in pixels
+    image_size:int                 # Size that the network sees, in pixels
+    mean:list                      # Of each channel, for pixels from 0 to 1
+    std:list                       # Of each channel
+    precision:str = 'auto'         # See `choose_precision` of the Learner
+    data:str|None = None           # Name of the data set
+    fingerprint:str|None = None    # Of the images it was trained and tested on
+    run_id:str|None = None         # Of its record
+    scores:dict|None = None        # On the test part of its split
+    novelty:dict|None = None       # `score`, `threshold` and `level`, see `set_novelty`
+    format:int = FORMAT
 
     @property
-    def classes(self) -> list: return self.superclasses if self.target == 'superclass' else self.subclasses
+    def classes(self) -> list: return self.superclasses if self.target=='superclass' else self.subclasses
 
 # %% ../nbs/22_models.ipynb #59a0483c
 def _is_number(x) -> bool:
-    return isinstance(x, (int, float)) and not isinstance(x, bool) and abs(x) <= sys.float_info.max
+    return isinstance(x, (int, float)) and not isinstance(x, bool) and abs(x)<=sys.float_info.max
 
 def _check_novelty(novelty):
     "`InputError` unless `novelty` is None, or names a score, a threshold and a level"
     keys = ('score', 'threshold', 'level')
-    fits = novelty is None or (isinstance(novelty, dict) and set(novelty) == set(keys)
+    fits = novelty is None or (isinstance(novelty, dict) and set(novelty)==set(keys)
                                and _is_number(novelty['threshold']))
-    _check(fits, 'novelty', f"a dict with {', '.join(keys)}", novelty)
+    expect(fits, 'novelty', f"a dict with {', '.join(keys)}", novelty)
     if novelty is None: return
     check_one_of('novelty score', novelty['score'], NOVELTY_SCORES)
     check_target(novelty['level'])
 
-def _check_facts(info: ModelInfo):
+def _check_facts(info:ModelInfo):
     "`InputError` unless what only the card shows is text, and the scores are numbers by name"
     for k in ('precision', 'data', 'fingerprint', 'run_id'):
-        _check(isinstance(v := getattr(info, k), str|None), k, 'text', v)
+        expect(isinstance(v := getattr(info, k), str|None), k, 'text', v)
     scores = info.scores
     fits = scores is None or (isinstance(scores, dict) and all(
         isinstance(k, str) and (isinstance(v, float) or _is_number(v)) for k, v in scores.items()))
-    _check(fits, 'scores', 'None, or numbers by name', scores)
+    expect(fits, 'scores', 'None, or numbers by name', scores)
 
 # %% ../nbs/22_models.ipynb #066f1c9e
-def check_classes(info: ModelInfo):
+def check_classes(info:ModelInfo):
     "`InputError` unless the names are names, and every subclass has a superclass"
     for k in ('superclasses', 'subclasses'):
         names = getattr(info, k)
         fits = isinstance(names, list) and names and all(isinstance(n, str) and n.isprintable() for n in names)
-        _check(fits and len({*names}) == len(names), k, 'a list of different names', names)
+        expect(fits and len({*names})==len(names), k, 'a list of different names', names)
     n, parent = len(info.superclasses), info.parent
-    fits = isinstance(parent, list) and all(type(p) is int for p in parent) and len(parent) == len(info.subclasses)
-    _check(fits and {*parent} == {*range(n)}, 'parent', f'for each subclass one of {n} superclasses, each used', parent)
+    fits = isinstance(parent, list) and all(type(p) is int for p in parent) and len(parent)==len(info.subclasses)
+    expect(fits and {*parent}=={*range(n)}, 'parent', f'for each subclass one of {n} superclasses, each used', parent)
 
 # %% ../nbs/22_models.ipynb #c62c018e
-def check_info(info: ModelInfo) -> ModelInfo:
+def check_info(info:ModelInfo) -> ModelInfo:
     "`info` itself; InputError for the first entry that cannot be right"
-    _check(info.format == FORMAT, 'format', FORMAT, info.format)
-    _check(info.model in list(MODELS), 'model', f"one of {', '.join(MODELS)}", info.model)
+    expect(info.format==FORMAT, 'format', FORMAT, info.format)
+    expect(info.model in list(MODELS), 'model', f"one of {', '.join(MODELS)}", info.model)
     check_target(info.target)
     check_classes(info)
     for k in ('resolution', 'image_size'):
-        _check(type(v := getattr(info, k)) is int and 0 < v <= LARGEST, k, f'pixels, at most {LARGEST}', v)
+        expect(type(v := getattr(info, k)) is int and 0<v<=LARGEST, k, f'pixels, at most {LARGEST}', v)
     for k in ('mean', 'std'):
         v = getattr(info, k)
-        _check(isinstance(v, list) and len(v) == 3 and all(map(_is_number, v)), k, 'three numbers', v)
-    _check(min(info.std) > 0, 'std', 'numbers above 0', info.std)
+        expect(isinstance(v, list) and len(v)==3 and all(map(_is_number, v)), k, 'three numbers', v)
+    expect(min(info.std)>0, 'std', 'numbers above 0', info.std)
     _check_novelty(info.novelty)
     _check_facts(info)
     return info
 
 # %% ../nbs/22_models.ipynb #9119de79
-def read_config(folder: str|Path) -> dict:
+def read_config(folder:str|Path) -> dict:
     "What config.json of a folder holds; InputError where it is not there or no JSON object"
     path = Path(folder)/'config.json'
     expected = 'expected config.json and model.safetensors in it'
     if not path.is_file(): raise InputError(f'{folder}: no model folder: {expected}')
-    try: config = json.loads(path.read_bytes().decode())  # UTF-8 alone: huggingface_hub reads no other
+    try: config = json.loads(path.read_bytes().decode())    # UTF-8 alone: huggingface_hub reads no other
     except (ValueError, RecursionError, OSError) as e:
         raise InputError(f'{path}: damaged ({type(e).__name__}): expected it as it was written') from None
-    _check(isinstance(config, dict), str(path), 'a JSON object', type(config).__name__)
+    expect(isinstance(config, dict), str(path), 'a JSON object', type(config).__name__)
     return config
 
-def write_config(folder: str|Path, config: dict):
+def write_config(folder:str|Path, config:dict):
     "Write config.json of a folder, whole or not at all"
     text = json.dumps(config, sort_keys=True, indent=2)+'\n'
     write_atomically(Path(folder)/'config.json', lambda f: f.write(text.encode()))
 
-def class_of(model: str) -> type:
+def class_of(model:str) -> type:
     "The class behind a name of MODELS"
     return getattr(MODELS[model], 'func', MODELS[model])
 
 # %% ../nbs/22_models.ipynb #058e5267
-def read_info(config: dict, where: str, cls: type|None = None) -> ModelInfo|None:
+def read_info(config:dict, where:str, cls:type|None=None) -> ModelInfo|None:
     "What a configuration says besides sizes, None if nothing; InputError if it is damaged, newer, or of another `cls`"
     if 'format' not in config: return None
-    if config['format'] != FORMAT:
+    if config['format']!=FORMAT:
         raise InputError(f"{where}: format {config['format']!r}: expected {FORMAT}, or a newer resvit_nb")
     try:
         info = check_info(ModelInfo(**{f.name: config[f.name] for f in fields(ModelInfo) if f.name in config}))
         classes = config.get('num_classes')
-        _check(classes == len(info.classes), 'num_classes', len(info.classes), classes)
+        expect(classes==len(info.classes), 'num_classes', len(info.classes), classes)
     except InputError as e: raise InputError(f'{where}: {e}') from None
     except TypeError: raise InputError(f'{where}: an entry is missing: expected it as it was written') from None
     found = class_of(info.model)
@@ -534,31 +534,31 @@ def read_info(config: dict, where: str, cls: type|None = None) -> ModelInfo|None
     return info
 
 # %% ../nbs/22_models.ipynb #bee66d85
-def weights_of(name: str, **options) -> Path:
+def weights_of(name:str, **options) -> Path:
     "The file of weights in a folder, or of USER/NAME on the hub"
     if Path(name).is_dir(): return Path(name)/'model.safetensors'
     return Path(hf_hub_download(name, 'model.safetensors', **options))
 
 # %% ../nbs/22_models.ipynb #86c1c505
-def check_whole(file: str|Path, config: dict) -> str|Path:
+def check_whole(file:str|Path, config:dict) -> str|Path:
     "The file itself; InputError unless it is the one that `config` was written with"
     if not Path(file).is_file(): raise InputError(f'{file}: file missing: expected the weights')
     wanted, found = config.get('sha256'), digest(file)
     if wanted in (None, found): return file
     raise InputError(f'{file}: damaged or changed (sha256 {found[:12]}): expected {str(wanted)[:12]} of config.json')
 
-def empty_net(cls: type, sizes: dict, where: str) -> nn.Module:
+def empty_net(cls:type, sizes:dict, where:str) -> nn.Module:
     "A network of `cls` with the sizes that a configuration gives; InputError where these make none"
     classes = sizes.pop('num_classes', 1000)
     try: net = cls(num_classes=classes or 1, **sizes)
     except InputError as e: raise InputError(f'{where}/config.json: {e}') from None
     except (TypeError, RuntimeError) as e:
         raise InputError(f'{where}/config.json: sizes of no network ({in_brief(e)})') from None
-    if classes == 0: net.reset_classifier(0)
+    if classes==0: net.reset_classifier(0)
     return net
 
 # %% ../nbs/22_models.ipynb #a6b1c0db
-def check_sizes(net: nn.Module):
+def check_sizes(net:nn.Module):
     "`InputError` unless the sizes in the configuration of `net` make a network that its weights fit"
     sizes = {k: v for k, v in net._hub_mixin_config.items() if k in net._hub_mixin_init_parameters}
     with torch.device('meta'): own = empty_net(type(net), sizes, 'net').state_dict()
@@ -568,10 +568,10 @@ def check_sizes(net: nn.Module):
     _check_values(own, state)
 
 # %% ../nbs/22_models.ipynb #5aa7235a
-def card_text(info: ModelInfo) -> str:
+def card_text(info:ModelInfo) -> str:
     "The card of a network for the hub, in Markdown"
     def values(v): return ', '.join(f'{x:g}' for x in v)
-    tree = {s: [c for c, p in zip(info.subclasses, info.parent) if p == i] for i, s in enumerate(info.superclasses)}
+    tree = {s: [c for c, p in zip(info.subclasses, info.parent) if p==i] for i, s in enumerate(info.superclasses)}
     rows = [f'| {k.replace("_", " ")} | {v:.4f} |' for k, v in (info.scores or {}).items()]
     listed = [f'* `{s}`: ' + ', '.join(f'`{c}`' for c in names) for s, names in tree.items()]
     url = 'https://github.com/resvit-nb/resvit_nb'
@@ -585,21 +585,21 @@ def card_text(info: ModelInfo) -> str:
         '## Classes', '', *listed, '']).encode(errors='backslashreplace').decode()
 
 # %% ../nbs/22_models.ipynb #b0e9afc4
-def check_net(net: nn.Module, info: ModelInfo):
+def check_net(net:nn.Module, info:ModelInfo):
     "`InputError` unless `load_model` would make this very network of a folder with `info`"
     cls = class_of(info.model)
-    _check(isinstance(net, cls), 'net', f'{cls.__name__}, as create_model makes it', type(net).__name__)
-    _check(net.num_classes == len(info.classes), 'num_classes', len(info.classes), net.num_classes)
+    expect(isinstance(net, cls), 'net', f'{cls.__name__}, as create_model makes it', type(net).__name__)
+    expect(net.num_classes==len(info.classes), 'num_classes', len(info.classes), net.num_classes)
     if isinstance(net, ViT):
         side = net.patch_embed.img_size
-        _check(side == (info.image_size,)*2, 'image_size', side, info.image_size)
+        expect(side==(info.image_size,)*2, 'image_size', side, info.image_size)
     check_sizes(net)
 
 # %% ../nbs/22_models.ipynb #34166007
 def save_model(
-    net: nn.Module,  # from `create_model`; a compiled or parallel one is saved as the plain one
-    info: ModelInfo,  # what else there is to say
-    folder: str|Path,  # to be made; a model folder that is there is replaced
+    net:nn.Module,      # From `create_model`; a compiled or parallel one is saved as the plain one
+    info:ModelInfo,     # What else there is to say
+    folder:str|Path,    # To be made; a model folder that is there is replaced
 ) -> Path:
     "Write a model folder, whole or not at all; InputError for what `load_model` would refuse"
     folder, net = Path(folder), plain_net(net)
@@ -617,20 +617,20 @@ def save_model(
     return folder
 
 # %% ../nbs/22_models.ipynb #e0cd1db0
-def from_hub(name: str) -> Path:
+def from_hub(name:str) -> Path:
     "The folder with the files of USER/NAME on the hub: from the cache, else downloaded"
     try: return [Path(hf_hub_download(name, f)) for f in ('config.json', 'model.safetensors')][0].parent
     except (OSError, HfHubHTTPError, HFValidationError) as e:
         raise InputError(f'hf-hub:{name}: cannot be had from huggingface.co ({type(e).__name__}): '
                          'expected a network and hf-hub:USER/NAME, or a model folder') from None
 
-def folder_info(folder: str|Path) -> ModelInfo:
+def folder_info(folder:str|Path) -> ModelInfo:
     "What a model folder says; a folder of another kind is an InputError of one line"
     info = read_info(read_config(folder), f'{folder}/config.json')
     if info is not None: return info
     raise InputError(f'{folder}/config.json: not written by resvit_nb: expected what `resvit_train --keep` leaves')
 
-def check_model(folder: str|Path) -> ModelInfo:
+def check_model(folder:str|Path) -> ModelInfo:
     "What a model folder says, if its weights are those that it was written with; no network is made"
     info = folder_info(folder)
     check_whole(weights_of(str(folder)), read_config(folder))
@@ -638,23 +638,23 @@ def check_model(folder: str|Path) -> ModelInfo:
 
 # %% ../nbs/22_models.ipynb #460b5551
 def load_model(
-    name: str|Path,  # a model folder, or hf-hub:USER/NAME
-) -> nn.Module:  # (B, 3, H, W) -> logits (B, num_classes), in evaluation mode; its `info` is a ModelInfo
+    name:str|Path,    # A model folder, or hf-hub:USER/NAME
+) -> nn.Module:       # (B, 3, H, W) -> logits (B, num_classes), in evaluation mode; its `info` is a ModelInfo
     "The network of a model folder; a damaged folder, or one of another kind, is an InputError of one line"
     folder = from_hub(str(name)[7:]) if str(name).startswith('hf-hub:') else Path(name)
     return class_of(folder_info(folder).model).from_pretrained(folder)
 
 # %% ../nbs/22_models.ipynb #ec37dfb2
 def set_novelty(
-    folder: str|Path,  # a model folder
-    threshold: float,  # images whose score is above it are novel
-    score: str = 'maximum softmax',  # larger for what is less known: maximum softmax, maximum logit, energy or entropy
-    level: str = 'subclass',  # superclass or subclass: the classes that the score is about
+    folder:str|Path,                # A model folder
+    threshold:float,                # Images whose score is above it are novel
+    score:str='maximum softmax',    # Larger for what is less known: maximum softmax, maximum logit, energy or entropy
+    level:str='subclass',           # superclass or subclass: the classes that the score is about
 ) -> ModelInfo:
     "Let a model folder call images `novel`"
     config = read_config(folder)
     info = read_info(config, f'{folder}/config.json')
-    _check(info is not None, str(folder), 'a model folder', 'another one')
+    expect(info is not None, str(folder), 'a model folder', 'another one')
     info = check_info(replace(info, novelty=dict(score=score, threshold=plain(threshold), level=level)))
     write_config(folder, config | asdict(info))
     return info

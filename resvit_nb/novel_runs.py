@@ -303,11 +303,11 @@ IN_FULL = {'course':"the course's images", 'twin':'CIFAR-100, the public twin'} 
 @dataclass
 class NovelBody:
     "Runs of one data set"
-    name: str        # As figures and tables call it
-    title: str       # paper, or the profile that it is of
-    configs: dict    # (network, target) -> `RunConfig`s
-    runs: dict       # (network, target) -> `NovelRun`s
-    precisions: list # In which they were computed
+    name:str           # As figures and tables call it
+    title:str          # paper, or the profile that it is of
+    configs:dict       # (network, target) -> `RunConfig`s
+    runs:dict          # (network, target) -> `NovelRun`s
+    precisions:list    # In which they were computed
     @property
     def label(self) -> str: return self.name if self.title=='paper' else f'{self.name} (profile {self.title})'
     @property

@@ -24,9 +24,9 @@ from .scores import ranked_classes
 @dataclass(frozen=True)
 class Outputs:
     "What a network says of some images"
-    features: torch.Tensor   # Float (N, D): what its last layer sees
-    logits: torch.Tensor     # Float (N, C)
-    label: torch.Tensor      # int64 (N,); `NOVEL` where the network has no output for the class
+    features:torch.Tensor   # Float (N, D): what its last layer sees
+    logits:torch.Tensor     # Float (N, C)
+    label:torch.Tensor      # int64 (N,); `NOVEL` where the network has no output for the class
     @property
     def prediction(self) -> torch.Tensor: return ranked_classes(self.logits)[:,0]
 

@@ -162,7 +162,7 @@ def is_record(path:Path) -> bool:
     if NAMED_AS_RECORD.fullmatch(path.stem): return True
     try: facts = json.loads(path.read_text('utf-8'))
     except (OSError, ValueError, RecursionError): return False
-    return isinstance(facts, dict) and {'schema', 'run_id'} <= facts.keys()
+    return isinstance(facts, dict) and {'schema', 'run_id'}<=facts.keys()
 
 def json_files(results:str|Path) -> list:
     "JSON files of a folder, without those that this package writes there and that are no records"

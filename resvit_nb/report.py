@@ -36,14 +36,14 @@ from .verdicts import (
 @dataclass
 class Body:
     "Runs of one data set that are judged together"
-    name: str           # As figures and tables call it
-    standing: str       # decisive, exploratory or first look
-    runs: dict          # Experiment -> setting -> its `Record`s
-    planned: dict       # (experiment, setting, target) -> number of runs that there should be
-    timing: dict=None   # (setting, setting) -> ratio of training times, as for `judge_all`
-    note: str=''        # What a reader must know about a first look
-    pool: list=None     # All `Record`s of the data set, which share their variances on every page [those in `runs`]
-    judged: dict=field(init=False, repr=False)    # Part -> its `PartVerdict`, or `None`
+    name:str           # As figures and tables call it
+    standing:str       # decisive, exploratory or first look
+    runs:dict          # Experiment -> setting -> its `Record`s
+    planned:dict       # (experiment, setting, target) -> number of runs that there should be
+    timing:dict=None   # (setting, setting) -> ratio of training times, as for `judge_all`
+    note:str=''        # What a reader must know about a first look
+    pool:list=None     # All `Record`s of the data set, which share their variances on every page [those in `runs`]
+    judged:dict=field(init=False, repr=False)    # Part -> its `PartVerdict`, or `None`
     def __post_init__(self):
         def known(part): return part.experiment in self.runs
         whole = [replace_parts(c, known) for c in CLAIMS+QUESTIONS]

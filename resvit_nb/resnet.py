@@ -6,20 +6,20 @@
 __all__ = ['Bottleneck', 'make_stage', 'init_weights', 'ResNet', 'resnet50', 'parameter_groups']
 
 # %% ../nbs/20_resnet.ipynb #58f67f88
-from numbers import Integral, Real
+from numbers import Real
 import torch
 from torch import nn, Tensor
 from fastcore.basics import patch
-from .core import InputError
+from .core import expect, is_whole
 
 # %% ../nbs/20_resnet.ipynb #d6f9015b
 class Bottleneck(nn.Module):
-    "`(B, c_in, H, W)` -> `(B, 4*mid, H/stride, W/stride)`. He et al. 2016, Fig. 5 right; stride in the 3x3 (v1.5)."
+    "`(B, c_in, H, W)` -> `(B, 4*mid, H/stride, W/stride)`. He et al. 2016, Fig. 5 right; stride in the 3x3 (v1.5)"
     expansion = 4
     def __init__(self,
-        c_in: int,  # channels of the input
-        mid: int,  # channels of the 3x3 convolution; the output has `expansion*mid`
-        stride: int = 1,  # of the 3x3 convolution: 2 halves height and width
+        c_in:int,        # Channels of the input
+        mid:int,         # Channels of the 3x3 convolution; the output has `expansion*mid`
+        stride:int=1,    # Of the 3x3 convolution: 2 halves height and width
     ):
         super().__init__()
         c_out = mid*self.expansion
@@ -29,65 +29,58 @@ class Bottleneck(nn.Module):
         self.act2 = nn.ReLU(inplace=True)
         self.conv3, self.bn3 = nn.Conv2d(mid, c_out, 1, bias=False), nn.BatchNorm2d(c_out)
         self.act3 = nn.ReLU(inplace=True)
-        self.downsample = nn.Identity() if stride == 1 and c_in == c_out else nn.Sequential(
+        self.downsample = nn.Identity() if stride==1 and c_in==c_out else nn.Sequential(
             nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out))
 
-    def forward(self, x: Tensor) -> Tensor:
-        f = self.act1(self.bn1(self.conv1(x)))    # (B, mid, H, W)
-        f = self.act2(self.bn2(self.conv2(f)))    # (B, mid, H/stride, W/stride)
-        f = self.bn3(self.conv3(f))               # (B, 4*mid, H/stride, W/stride)
-        return self.act3(f + self.downsample(x))  # y = F(x) + x, then ReLU
+    def forward(self, x:Tensor) -> Tensor:
+        f = self.act1(self.bn1(self.conv1(x)))      # (B, mid, H, W)
+        f = self.act2(self.bn2(self.conv2(f)))      # (B, mid, H/stride, W/stride)
+        f = self.bn3(self.conv3(f))                 # (B, 4*mid, H/stride, W/stride)
+        return self.act3(f + self.downsample(x))    # y = F(x) + x, then ReLU
 
 # %% ../nbs/20_resnet.ipynb #4b2211b5
 def make_stage(
-    c_in: int,  # channels of the input
-    mid: int,  # channels of each block's 3x3 convolution
-    depth: int,  # number of blocks
-    stride: int,  # of the first block; the others have 1
+    c_in:int,      # Channels of the input
+    mid:int,       # Channels of each block's 3x3 convolution
+    depth:int,     # Number of blocks
+    stride:int,    # Of the first block; the others have 1
 ) -> nn.Sequential:
-    "`(B, c_in, H, W)` -> `(B, 4*mid, H/stride, W/stride)`. He et al. 2016, Table 1."
+    "`(B, c_in, H, W)` -> `(B, 4*mid, H/stride, W/stride)`. He et al. 2016, Table 1"
     first = Bottleneck(c_in, mid, stride)
     return nn.Sequential(first, *[Bottleneck(4*mid, mid) for _ in range(depth-1)])
 
 # %% ../nbs/20_resnet.ipynb #c8c27001
 def init_weights(
-    net: nn.Module,  # network to initialise, in place
-    zero_init_last: bool = True,  # start the last norm of each block at 0, so that it begins as its shortcut?
+    net:nn.Module,               # Network to initialise, in place
+    zero_init_last:bool=True,    # Start the last norm of each block at 0, so that it begins as its shortcut?
 ):
-    "Kaiming-normal, fan-out (He et al. 2015), for convolutions; each block's last norm at 0 (Goyal et al. 2017)."
+    "Kaiming-normal, fan-out (He et al. 2015), for convolutions; each block's last norm at 0 (Goyal et al. 2017)"
     for m in net.modules():
         if isinstance(m, nn.Conv2d): nn.init.kaiming_normal_(m.weight, mode='fan_out', nonlinearity='relu')
         if zero_init_last and isinstance(m, Bottleneck): nn.init.zeros_(m.bn3.weight)
 
 # %% ../nbs/20_resnet.ipynb #51ed0674
-def _check(ok: bool, name: str, wanted: str, got):
-    "`InputError` in one line, unless `ok`: names the argument, what it should be and what it was."
-    if not ok: raise InputError(f'{name}: expected {wanted}, got {got!r}')
-
-def _is_whole(n, least: int = 1) -> bool:
-    "Whether `n` is a whole number, Python's or numpy's, of at least `least`; True and False are none."
-    return isinstance(n, Integral) and not isinstance(n, bool) and n >= least
-
 def _check_arguments(depths, num_classes, width, drop, in_chans):
-    "`InputError` for the first argument of `ResNet` that makes no network."
-    def counts(*ns): return all(map(_is_whole, ns))
-    _check(len(depths) == 4 and counts(*depths), 'depths', 'four positive whole numbers', depths)
-    _check(counts(num_classes), 'num_classes', 'a positive whole number', num_classes)
-    _check(counts(width), 'width', 'a positive whole number', width)
-    _check(counts(in_chans), 'in_chans', 'a positive whole number', in_chans)
-    _check(isinstance(drop, Real) and 0 <= drop < 1, 'drop', 'a rate with 0 <= drop < 1', drop)
+    "`InputError` for the first argument of `ResNet` that makes no network"
+    def counts(*ns): return all(map(is_whole, ns))
+    four = isinstance(depths, (tuple, list)) and len(depths)==4
+    expect(four and counts(*depths), 'depths', 'four positive whole numbers', depths)
+    expect(counts(num_classes), 'num_classes', 'a positive whole number', num_classes)
+    expect(counts(width), 'width', 'a positive whole number', width)
+    expect(counts(in_chans), 'in_chans', 'a positive whole number', in_chans)
+    expect(isinstance(drop, Real) and 0<=drop<1, 'drop', 'a rate with 0 <= drop < 1', drop)
 
 # %% ../nbs/20_resnet.ipynb #a71b4f59
 class ResNet(nn.Module):
-    "(B, 3, H, W) -> logits (B, num_classes). He et al. 2016, Table 1, as v1.5 and with timm's parameter names."
+    "(B, 3, H, W) -> logits (B, num_classes). He et al. 2016, Table 1, as v1.5 and with timm's parameter names"
     def __init__(self,
-        depths: tuple[int, int, int, int] = (3, 4, 6, 3),  # blocks in each stage
-        num_classes: int = 1000,  # number of logits
-        width: int = 64,  # channels of the stem; every other layer has a multiple of it
-        drop: float = 0.,  # dropout rate before the classifier, 0 <= drop < 1
-        zero_init_last: bool = True,  # start the last norm of each block at 0, so that it begins as its shortcut?
-        small_stem: bool = False,  # a stem for small images: 3x3 with stride 1, no pooling
-        in_chans: int = 3,  # channels of the images
+        depths:tuple=(3, 4, 6, 3),    # Blocks in each of the four stages
+        num_classes:int=1000,         # Number of logits
+        width:int=64,                 # Channels of the stem; every other layer has a multiple of it
+        drop:float=0.,                # Dropout rate before the classifier, 0 <= drop < 1
+        zero_init_last:bool=True,     # Start the last norm of each block at 0, so that it begins as its shortcut?
+        small_stem:bool=False,        # A stem for small images: 3x3 with stride 1, no pooling
+        in_chans:int=3,               # Channels of the images
     ):
         super().__init__()
         _check_arguments(depths, num_classes, width, drop, in_chans)
@@ -105,52 +98,52 @@ class ResNet(nn.Module):
 
 # %% ../nbs/20_resnet.ipynb #07e7c85b
 @patch
-def forward_features(self: ResNet,
-    x: Tensor,  # images (B, 3, H, W)
+def forward_features(self:ResNet,
+    x:Tensor,    # Images (B, 3, H, W)
 ) -> Tensor:
-    "`(B, 3, H, W)` -> feature maps `(B, 32*w, H/32, W/32)`, with w the width; with `small_stem` H/8 and W/8."
+    "`(B, 3, H, W)` -> feature maps `(B, 32*w, H/32, W/32)`, with w the width; with `small_stem` H/8 and W/8"
     wanted = f'a tensor of shape (B, {self.in_chans}, H, W)'
-    _check(x.ndim == 4 and x.shape[1] == self.in_chans, 'images', wanted, tuple(x.shape))
-    x = self.act1(self.bn1(self.conv1(x)))  # (B, w, H/2, W/2)
-    x = self.maxpool(x)                     # (B, w, H/4, W/4)
-    x = self.layer1(x)                      # (B, 4*w, H/4, W/4)
-    x = self.layer2(x)                      # (B, 8*w, H/8, W/8)
-    x = self.layer3(x)                      # (B, 16*w, H/16, W/16)
-    return self.layer4(x)                   # (B, 32*w, H/32, W/32)
+    expect(x.ndim==4 and x.shape[1]==self.in_chans, 'images', wanted, tuple(x.shape))
+    x = self.act1(self.bn1(self.conv1(x)))    # (B, w, H/2, W/2)
+    x = self.maxpool(x)                       # (B, w, H/4, W/4)
+    x = self.layer1(x)                        # (B, 4*w, H/4, W/4)
+    x = self.layer2(x)                        # (B, 8*w, H/8, W/8)
+    x = self.layer3(x)                        # (B, 16*w, H/16, W/16)
+    return self.layer4(x)                     # (B, 32*w, H/32, W/32)
 
 # %% ../nbs/20_resnet.ipynb #6f07830a
 @patch
-def forward_head(self: ResNet,
-    x: Tensor,  # feature maps (B, 32*w, H/32, W/32)
-    pre_logits: bool = False,  # what the classifier sees, (B, 32*w), instead of the logits?
+def forward_head(self:ResNet,
+    x:Tensor,                 # Feature maps (B, 32*w, H/32, W/32)
+    pre_logits:bool=False,    # What the classifier sees, (B, 32*w), instead of the logits?
 ) -> Tensor:
-    "`(B, 32*w, H/32, W/32)` -> logits `(B, num_classes)`."
-    x = self.drop(self.global_pool(x))      # (B, 32*w)
-    return x if pre_logits else self.fc(x)  # (B, num_classes)
+    "`(B, 32*w, H/32, W/32)` -> logits `(B, num_classes)`"
+    x = self.drop(self.global_pool(x))        # (B, 32*w)
+    return x if pre_logits else self.fc(x)    # (B, num_classes)
 
 # %% ../nbs/20_resnet.ipynb #741b67ce
 @patch
-def forward(self: ResNet,
-    x: Tensor,  # images (B, 3, H, W)
+def forward(self:ResNet,
+    x:Tensor,    # Images (B, 3, H, W)
 ) -> Tensor:
-    "(B, 3, H, W) -> logits (B, num_classes)."
+    "(B, 3, H, W) -> logits (B, num_classes)"
     return self.forward_head(self.forward_features(x))
 
 # %% ../nbs/20_resnet.ipynb #006ebd6c
 def resnet50(
-    num_classes: int = 1000,  # number of logits
-    width: int = 64,  # channels of the stem; a narrower network keeps all its layers
-    drop: float = 0.,  # dropout rate before the classifier, 0 <= drop < 1
-    zero_init_last: bool = True,  # start the last norm of each block at 0, so that it begins as its shortcut?
-    small_stem: bool = False,  # a stem for small images: 3x3 with stride 1, no pooling
+    num_classes:int=1000,        # Number of logits
+    width:int=64,                # Channels of the stem; a narrower network keeps all its layers
+    drop:float=0.,               # Dropout rate before the classifier, 0 <= drop < 1
+    zero_init_last:bool=True,    # Start the last norm of each block at 0, so that it begins as its shortcut?
+    small_stem:bool=False,       # A stem for small images: 3x3 with stride 1, no pooling
 ) -> ResNet:
-    "ResNet-50: (B, 3, H, W) -> logits (B, num_classes). He et al. 2016, Table 1, column '50-layer'; v1.5."
+    "ResNet-50: (B, 3, H, W) -> logits (B, num_classes). He et al. 2016, Table 1, column '50-layer'; v1.5"
     return ResNet((3, 4, 6, 3), num_classes, width, drop, zero_init_last, small_stem)
 
 # %% ../nbs/20_resnet.ipynb #7d4df803
 def parameter_groups(
-    net: ResNet,  # its parameters are taken as they are; none is left out
+    net:ResNet,    # Its parameters are taken as they are; none is left out
 ) -> list[list[nn.Parameter]]:
-    "Six lists of parameters, in order: stem, layer1, layer2, layer3, layer4, fc. Each parameter is in exactly one."
+    "Six lists of parameters, in order: stem, layer1, layer2, layer3, layer4, fc. Each parameter is in exactly one"
     stem = nn.Sequential(net.conv1, net.bn1)
     return [list(m.parameters()) for m in (stem, net.layer1, net.layer2, net.layer3, net.layer4, net.fc)]

@@ -317,7 +317,7 @@ def ready_made(folders:list) -> list|None:
 
 def labelled(folders:list) -> tuple:
     "Superclass and subclass of each image, `None` for both where it lies outside, and whether there is one level"
-    one = sum(len(f)>1 for f in folders) < sum(len(f)==1 for f in folders)
+    one = sum(len(f)>1 for f in folders)<sum(len(f)==1 for f in folders)
     pairs = [(None,None) if len(f)<(1 if one else 2) else (f[0], f[0] if one else f[1]) for f in folders]
     return [tuple(unicodedata.normalize('NFC', n) if n else n for n in p) for p in pairs], one
 

@@ -81,17 +81,17 @@ def moderate(
 @dataclass(frozen=True)
 class Sample:
     "Runs of one setting on a scale"
-    mean: float       # Over its runs
-    variance: float   # Of a run, moderated
-    df: float         # Degrees of freedom of that variance
-    n: int            # Runs
+    mean:float       # Over its runs
+    variance:float   # Of a run, moderated
+    df:float         # Degrees of freedom of that variance
+    n:int            # Runs
 
 @dataclass(frozen=True)
 class Estimate:
     "A number with a standard error"
-    value: float
-    error: float      # Standard error
-    df: float         # Its degrees of freedom
+    value:float
+    error:float      # Standard error
+    df:float         # Its degrees of freedom
     def interval(self, level=.95) -> tuple:
         "low, high"
         half = stdtrit(self.df, (1+level)/2)*self.error    # `t.ppf`, forty times as fast
@@ -184,7 +184,7 @@ def spikes(
     "Epochs whose loss is far above the running median of seven epochs"
     loss = check_curve(loss)
     above = loss - median_filter(loss, size=7, mode='nearest')
-    return (np.flatnonzero(above > factor*median_abs_deviation(np.diff(loss))) + 1).tolist() if len(loss)>1 else []
+    return (np.flatnonzero(above>factor*median_abs_deviation(np.diff(loss))) + 1).tolist() if len(loss)>1 else []
 
 # %% ../nbs/52_statistics.ipynb #bc729746
 def read_shape(

@@ -11,89 +11,89 @@ from numbers import Real
 import torch
 from torch import nn, Tensor
 from fastcore.basics import patch
-from .resnet import _check, _is_whole
+from .core import expect, is_whole
 
 # %% ../nbs/21_vit.ipynb #cdd0a656
 class PatchEmbed(nn.Module):
-    "(B, 3, H, W) -> patch embeddings (B, N, D), row by row, N = H/P * W/P. Dosovitskiy et al. 2021, eq. 1."
+    "(B, 3, H, W) -> patch embeddings (B, N, D), row by row, N = H/P * W/P. Dosovitskiy et al. 2021, eq. 1"
     def __init__(self,
-        img_size: int|tuple[int, int] = 224,  # side of the images, or height and width
-        patch_size: int = 16,  # side P of a patch
-        dim: int = 768,  # length D of an embedding
-        in_chans: int = 3,  # channels of the images
+        img_size:int|tuple[int, int]=224,    # Side of the images, or height and width
+        patch_size:int=16,                   # Side P of a patch
+        dim:int=768,                         # Length D of an embedding
+        in_chans:int=3,                      # Channels of the images
     ):
         super().__init__()
         self.img_size = tuple(img_size) if isinstance(img_size, (tuple, list)) else (img_size, img_size)
         self.grid = tuple(side//patch_size for side in self.img_size)
-        _check(_is_whole(in_chans), 'in_chans', 'a positive whole number', in_chans)
+        expect(is_whole(in_chans), 'in_chans', 'a positive whole number', in_chans)
         self.proj = nn.Conv2d(in_chans, dim, patch_size, stride=patch_size)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x:Tensor) -> Tensor:
         shape = (self.proj.in_channels, *self.img_size)
-        _check(x.shape[1:] == shape, 'images', 'a tensor of shape (B, {}, {}, {})'.format(*shape), tuple(x.shape))
-        x = self.proj(x)                     # (B, D, H/P, W/P)
-        return x.flatten(2).transpose(1, 2)  # (B, N, D)
+        expect(x.shape[1:]==shape, 'images', 'a tensor of shape (B, {}, {}, {})'.format(*shape), tuple(x.shape))
+        x = self.proj(x)                       # (B, D, H/P, W/P)
+        return x.flatten(2).transpose(1, 2)    # (B, N, D)
 
 # %% ../nbs/21_vit.ipynb #4b6a1aa6
 class Attention(nn.Module):
-    "(B, N, D) -> (B, N, D). Multi-head self-attention, Vaswani et al. 2017, sec. 3.2; its maps pass through `softmax`."
+    "(B, N, D) -> (B, N, D). Multi-head self-attention, Vaswani et al. 2017, sec. 3.2; its maps pass through `softmax`"
     def __init__(self,
-        dim: int,  # length D of a token
-        heads: int,  # number h of heads, a divisor of dim
-        drop: float = 0.,  # dropout rate of the attention weights and of the result
+        dim:int,          # Length D of a token
+        heads:int,        # Number h of heads, a divisor of dim
+        drop:float=0.,    # Dropout rate of the attention weights and of the result
     ):
         super().__init__()
         self.heads, self.scale = heads, (dim//heads)**-.5
         self.qkv, self.softmax, self.attn_drop = nn.Linear(dim, 3*dim), nn.Softmax(dim=-1), nn.Dropout(drop)
         self.proj, self.proj_drop = nn.Linear(dim, dim), nn.Dropout(drop)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x:Tensor) -> Tensor:
         B, N, D = x.shape
-        qkv = self.qkv(x).reshape(B, N, 3, self.heads, D//self.heads)  # (B, N, 3, h, d)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)                 # three of (B, h, N, d)
-        scores = (q*self.scale) @ k.transpose(-2, -1)                  # (B, h, N, N)
-        weights = self.softmax(scores)                                 # (B, h, N, N), each row sums to 1
-        x = self.attn_drop(weights) @ v                                # (B, h, N, d)
-        x = x.transpose(1, 2).reshape(B, N, D)                         # (B, N, D), the heads side by side
+        qkv = self.qkv(x).reshape(B, N, 3, self.heads, D//self.heads)    # (B, N, 3, h, d)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)                   # three of (B, h, N, d)
+        scores = (q*self.scale) @ k.transpose(-2, -1)                    # (B, h, N, N)
+        weights = self.softmax(scores)                                   # (B, h, N, N), each row sums to 1
+        x = self.attn_drop(weights) @ v                                  # (B, h, N, d)
+        x = x.transpose(1, 2).reshape(B, N, D)                           # (B, N, D), the heads side by side
         return self.proj_drop(self.proj(x))
 
 # %% ../nbs/21_vit.ipynb #e9c2cd42
 class Mlp(nn.Module):
-    "(B, N, D) -> (B, N, D), each token by itself. Dosovitskiy et al. 2021, eq. 3; GELU: Hendrycks and Gimpel 2016."
+    "(B, N, D) -> (B, N, D), each token by itself. Dosovitskiy et al. 2021, eq. 3; GELU: Hendrycks and Gimpel 2016"
     def __init__(self,
-        dim: int,  # length D of a token
-        hidden: int,  # width of the layer between
-        gelu: str = 'exact',  # 'exact', or 'tanh' for the approximation
-        drop: float = 0.,  # dropout rate after each of the two layers
+        dim:int,             # Length D of a token
+        hidden:int,          # Width of the layer between
+        gelu:str='exact',    # 'exact', or 'tanh' for the approximation
+        drop:float=0.,       # Dropout rate after each of the two layers
     ):
         super().__init__()
-        self.fc1, self.act = nn.Linear(dim, hidden), nn.GELU(approximate='none' if gelu == 'exact' else gelu)
+        self.fc1, self.act = nn.Linear(dim, hidden), nn.GELU(approximate='none' if gelu=='exact' else gelu)
         self.drop, self.fc2 = nn.Dropout(drop), nn.Linear(hidden, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.drop(self.act(self.fc1(x)))  # (B, N, hidden)
-        return self.drop(self.fc2(x))         # (B, N, D)
+    def forward(self, x:Tensor) -> Tensor:
+        x = self.drop(self.act(self.fc1(x)))    # (B, N, hidden)
+        return self.drop(self.fc2(x))           # (B, N, D)
 
 # %% ../nbs/21_vit.ipynb #8261a258
 class Block(nn.Module):
-    "(B, N, D) -> (B, N, D). One pre-norm encoder block, Dosovitskiy et al. 2021, eq. 2 and 3."
+    "(B, N, D) -> (B, N, D). One pre-norm encoder block, Dosovitskiy et al. 2021, eq. 2 and 3"
     def __init__(self,
-        dim: int,  # length D of a token
-        heads: int,  # number of heads, a divisor of dim
-        mlp_ratio: float = 4.,  # hidden width of the MLP, in units of dim
-        gelu: str = 'exact',  # see Mlp
-        drop: float = 0.,  # dropout rate in the attention and the MLP
+        dim:int,               # Length D of a token
+        heads:int,             # Number of heads, a divisor of dim
+        mlp_ratio:float=4.,    # Hidden width of the MLP, in units of dim
+        gelu:str='exact',      # See Mlp
+        drop:float=0.,         # Dropout rate in the attention and the MLP
     ):
         super().__init__()
         self.norm1, self.attn = nn.LayerNorm(dim, eps=1e-6), Attention(dim, heads, drop)
         self.norm2, self.mlp = nn.LayerNorm(dim, eps=1e-6), Mlp(dim, int(dim*mlp_ratio), gelu, drop)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn(self.norm1(x))    # eq. 2
-        return x + self.mlp(self.norm2(x))  # eq. 3
+    def forward(self, x:Tensor) -> Tensor:
+        x = x + self.attn(self.norm1(x))      # eq. 2
+        return x + self.mlp(self.norm2(x))    # eq. 3
 
 # %% ../nbs/21_vit.ipynb #fd45bff8
-def init_weights(net: nn.Module):
+def init_weights(net:nn.Module):
     "In place, as timm: std 0.02 for positions and linear layers, nearly 0 for the rest; patches stay PyTorch's"
     nn.init.trunc_normal_(net.pos_embed, std=.02)
     nn.init.normal_(net.cls_token, std=1e-6)
@@ -103,33 +103,34 @@ def init_weights(net: nn.Module):
 
 # %% ../nbs/21_vit.ipynb #415ade78
 def _check_arguments(img_size, patch_size, num_classes, dim, depth, heads, mlp_ratio, drop, gelu, inner_drop):
-    "`InputError` for the first argument of `ViT` that makes no network."
+    "`InputError` for the first argument of `ViT` that makes no network"
     counts = dict(patch_size=patch_size, num_classes=num_classes, dim=dim, depth=depth, heads=heads)
-    for name, n in counts.items(): _check(_is_whole(n), name, 'a positive whole number', n)
+    for name, n in counts.items(): expect(is_whole(n), name, 'a positive whole number', n)
     sides = img_size if isinstance(img_size, (tuple, list)) else (img_size, img_size)
-    _check(len(sides) == 2 and all(_is_whole(n) and n % patch_size == 0 for n in sides), 'img_size',
+    expect(len(sides)==2 and all(is_whole(n) and n%patch_size==0 for n in sides), 'img_size',
            f'one or two positive multiples of patch_size={patch_size}', img_size)
-    _check(dim % heads == 0, 'heads', f'a divisor of dim={dim}', heads)
-    _check(isinstance(mlp_ratio, Real) and mlp_ratio > 0, 'mlp_ratio', 'a positive number', mlp_ratio)
+    expect(dim%heads==0, 'heads', f'a divisor of dim={dim}', heads)
+    wide = isinstance(mlp_ratio, Real) and 1<=dim*mlp_ratio<float('inf')
+    expect(wide, 'mlp_ratio', f'a number from 1/{dim}', mlp_ratio)
     for name, p in dict(drop=drop, inner_drop=inner_drop).items():
-        _check(isinstance(p, Real) and 0 <= p < 1, name, f'a rate with 0 <= {name} < 1', p)
-    _check(gelu in ('exact', 'tanh'), 'gelu', "'exact' or 'tanh'", gelu)
+        expect(isinstance(p, Real) and 0<=p<1, name, f'a rate with 0 <= {name} < 1', p)
+    expect(gelu in ('exact', 'tanh'), 'gelu', "'exact' or 'tanh'", gelu)
 
 # %% ../nbs/21_vit.ipynb #165e34fc
 class ViT(nn.Module):
-    "(B, 3, H, W) -> logits (B, num_classes). Dosovitskiy et al. 2021 (ICLR), sec. 3.1, with timm's parameter names."
+    "(B, 3, H, W) -> logits (B, num_classes). Dosovitskiy et al. 2021 (ICLR), sec. 3.1, with timm's parameter names"
     def __init__(self,
-        img_size: int|tuple[int, int] = 224,  # side of the images, or height and width: multiples of patch_size
-        patch_size: int = 16,  # side P of a patch
-        num_classes: int = 1000,  # number of logits
-        dim: int = 768,  # length D of a token
-        depth: int = 12,  # number L of blocks
-        heads: int = 12,  # heads of each attention, a divisor of dim
-        mlp_ratio: float = 4.,  # hidden width of the MLPs, in units of dim
-        drop: float = 0.,  # dropout rate before the classifier, 0 <= drop < 1
-        gelu: str = 'exact',  # 'exact', or 'tanh' for the approximation
-        inner_drop: float = 0.,  # dropout rate inside the blocks
-        in_chans: int = 3,  # channels of the images
+        img_size:int|tuple[int, int]=224,    # Side of the images, or height and width: multiples of patch_size
+        patch_size:int=16,                   # Side P of a patch
+        num_classes:int=1000,                # Number of logits
+        dim:int=768,                         # Length D of a token
+        depth:int=12,                        # Number L of blocks
+        heads:int=12,                        # Heads of each attention, a divisor of dim
+        mlp_ratio:float=4.,                  # Hidden width of the MLPs, in units of dim
+        drop:float=0.,                       # Dropout rate before the classifier, 0 <= drop < 1
+        gelu:str='exact',                    # 'exact', or 'tanh' for the approximation
+        inner_drop:float=0.,                 # Dropout rate inside the blocks
+        in_chans:int=3,                      # Channels of the images
     ):
         super().__init__()
         _check_arguments(img_size, patch_size, num_classes, dim, depth, heads, mlp_ratio, drop, gelu, inner_drop)
@@ -143,8 +144,8 @@ class ViT(nn.Module):
 
 # %% ../nbs/21_vit.ipynb #7842769d
 @patch
-def forward_features(self: ViT, x: Tensor) -> Tensor:
-    "`(B, 3, H, W)` -> normalised tokens `(B, N+1, D)`, the class token first."
+def forward_features(self:ViT, x:Tensor) -> Tensor:
+    "`(B, 3, H, W)` -> normalised tokens `(B, N+1, D)`, the class token first"
     x = self.patch_embed(x)                                    # (B, N, D)
     class_token = self.cls_token.expand(x.shape[0], -1, -1)    # (B, 1, D)
     x = torch.cat([class_token, x], dim=1) + self.pos_embed    # (B, N+1, D)
@@ -152,58 +153,58 @@ def forward_features(self: ViT, x: Tensor) -> Tensor:
 
 # %% ../nbs/21_vit.ipynb #1b12d2d6
 @patch
-def forward_head(self: ViT, x: Tensor, pre_logits: bool = False) -> Tensor:
-    "`(B, N+1, D)` -> logits `(B, num_classes)`, from the class token alone; with `pre_logits` that token, `(B, D)`."
-    x = self.head_drop(x[:, 0])               # (B, D)
-    return x if pre_logits else self.head(x)  # (B, num_classes)
+def forward_head(self:ViT, x:Tensor, pre_logits:bool=False) -> Tensor:
+    "`(B, N+1, D)` -> logits `(B, num_classes)`, from the class token alone; with `pre_logits` that token, `(B, D)`"
+    x = self.head_drop(x[:, 0])                 # (B, D)
+    return x if pre_logits else self.head(x)    # (B, num_classes)
 
 # %% ../nbs/21_vit.ipynb #1d5f5acc
 @patch
-def forward(self: ViT, x: Tensor) -> Tensor:
-    "(B, 3, H, W) -> logits (B, num_classes)."
+def forward(self:ViT, x:Tensor) -> Tensor:
+    "(B, 3, H, W) -> logits (B, num_classes)"
     return self.forward_head(self.forward_features(x))
 
 # %% ../nbs/21_vit.ipynb #4b5fc282
 def vit_tiny(img_size=224, patch_size=16, num_classes=1000, drop=0., gelu='exact') -> ViT:
-    "ViT-Ti: (B, 3, H, W) -> logits (B, num_classes). Touvron et al. 2021, Table 1. Arguments: see `ViT`."
+    "ViT-Ti: (B, 3, H, W) -> logits (B, num_classes). Touvron et al. 2021, Table 1. Arguments: see `ViT`"
     return ViT(img_size, patch_size, num_classes, dim=192, depth=12, heads=3, drop=drop, gelu=gelu)
 
 # %% ../nbs/21_vit.ipynb #1304cc60
 def vit_small(img_size=224, patch_size=16, num_classes=1000, drop=0., gelu='exact') -> ViT:
-    "ViT-S: (B, 3, H, W) -> logits (B, num_classes). Touvron et al. 2021, Table 1. Arguments: see `ViT`."
+    "ViT-S: (B, 3, H, W) -> logits (B, num_classes). Touvron et al. 2021, Table 1. Arguments: see `ViT`"
     return ViT(img_size, patch_size, num_classes, dim=384, depth=12, heads=6, drop=drop, gelu=gelu)
 
 # %% ../nbs/21_vit.ipynb #139b0ef2
 def vit_base(img_size=224, patch_size=16, num_classes=1000, drop=0., gelu='exact') -> ViT:
-    "ViT-B: (B, 3, H, W) -> logits (B, num_classes). Dosovitskiy et al. 2021, Table 1. Arguments: see `ViT`."
+    "ViT-B: (B, 3, H, W) -> logits (B, num_classes). Dosovitskiy et al. 2021, Table 1. Arguments: see `ViT`"
     return ViT(img_size, patch_size, num_classes, dim=768, depth=12, heads=12, drop=drop, gelu=gelu)
 
 # %% ../nbs/21_vit.ipynb #f1d06cd2
 def resize_pos_embed(
-    pos_embed: Tensor,  # position embeddings (1, N+1, D), the class token's first
-    new_grid: tuple[int, int],  # rows and columns of patches to come
-    old_grid: tuple[int, int]|None = None,  # rows and columns of patches now; if not given, a square
+    pos_embed:Tensor,                      # Position embeddings (1, N+1, D), the class token's first
+    new_grid:tuple[int, int],              # Rows and columns of patches to come
+    old_grid:tuple[int, int]|None=None,    # Rows and columns of patches now; if not given, a square
 ) -> Tensor:
-    "`(1, N+1, D)` -> `(1, rows*columns+1, D)`: bicubic, antialiased. Dosovitskiy et al. 2021, sec. 3.2."
-    first, places = pos_embed[:, :1], pos_embed[:, 1:]                     # (1, 1, D), (1, N, D)
+    "`(1, N+1, D)` -> `(1, rows*columns+1, D)`: bicubic, antialiased. Dosovitskiy et al. 2021, sec. 3.2"
+    first, places = pos_embed[:, :1], pos_embed[:, 1:]    # (1, 1, D), (1, N, D)
     grid = tuple(old_grid or [round(places.shape[1]**.5)]*2)
-    _check(grid[0]*grid[1] == places.shape[1], 'pos_embed', f'positions of a grid {grid}, and one', pos_embed.shape[1])
-    places = places.transpose(1, 2).unflatten(2, grid).float()             # (1, D, rows, columns)
+    expect(grid[0]*grid[1]==places.shape[1], 'pos_embed', f'positions of a grid {grid}, and one', pos_embed.shape[1])
+    places = places.transpose(1, 2).unflatten(2, grid).float()    # (1, D, rows, columns)
     places = nn.functional.interpolate(places, tuple(new_grid), mode='bicubic', antialias=True)
     return torch.cat([first, places.flatten(2).transpose(1, 2).to(first.dtype)], dim=1)
 
 # %% ../nbs/21_vit.ipynb #9fa49a9d
 def load_resized(
-    net: ViT,  # the network to fill, in place
-    state: dict[str, Tensor],  # of a ViT of the same sizes, made for square images of any size
+    net:ViT,                    # The network to fill, in place
+    state:dict[str, Tensor],    # Of a ViT of the same sizes, made for square images of any size
 ) -> None:
-    "Load `state` (strict) after resizing its position embeddings to the grid of `net`."
-    _check('pos_embed' in state, 'state', "the state dict of a ViT, with 'pos_embed'", list(state)[:3])
+    "Load `state` (strict) after resizing its position embeddings to the grid of `net`"
+    expect('pos_embed' in state, 'state', "the state dict of a ViT, with 'pos_embed'", list(state)[:3])
     net.load_state_dict({**state, 'pos_embed': resize_pos_embed(state['pos_embed'], net.patch_embed.grid)})
 
 # %% ../nbs/21_vit.ipynb #195e9167
-def parameter_groups(net: ViT) -> list[list[nn.Parameter]]:
-    "All parameters in `depth+2` groups from input to output: stem, each block (the last with the final norm), head."
+def parameter_groups(net:ViT) -> list[list[nn.Parameter]]:
+    "All parameters in `depth+2` groups from input to output: stem, each block (the last with the final norm), head"
     stem = [net.cls_token, net.pos_embed, *net.patch_embed.parameters()]
     blocks = [list(block.parameters()) for block in net.blocks]
     blocks[-1] += net.norm.parameters()

@@ -1,5 +1,5 @@
 "What must hold of the repository as a whole; the notebooks test what they define."
-import ast, configparser, filecmp, hashlib, json, re, shutil, subprocess, sys
+import ast, configparser, filecmp, hashlib, io, json, re, shutil, subprocess, sys, tokenize
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 import nbformat, numpy as np, pytest
@@ -38,6 +38,19 @@ def test_modules_have_lines_of_120_characters_at_most():
     listed = re.compile(r"__all__|           '")    # nbdev's list of names
     files = (p for p in (ROOT/'resvit_nb').glob('*.py') if p.name != '_modidx.py')
     assert [(p.name, i) for p in files for i, l in enumerate(p.read_text(encoding='utf-8').splitlines(), 1) if len(l) > 120 and not listed.match(l)] == []
+
+def loose(source):
+    "Lines that are not in fastcore's dialect: spaces around comparisons or after an annotation's colon, docstrings with a last full stop"
+    tree, signs = ast.parse(source), ('==', '!=', '<', '>', '<=', '>=')
+    for t in tokenize.generate_tokens(io.StringIO(source).readline):
+        if t.type == tokenize.OP and t.string in signs and t.line[t.start[1]-1] == t.line[t.end[1]:][:1] == ' ': yield t.start[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg) and node.annotation and node.annotation.col_offset != node.col_offset + len(node.arg) + 1: yield node.lineno
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and (ast.get_docstring(node) or '').endswith('.'): yield node.lineno
+
+def test_modules_are_written_in_one_dialect():
+    assert [*loose('def f(x: int):\n    "Half."\n    return x == 2\ndef g(x:int):\n    "Half"\n    return x==2\n')] == [3, 1, 1]
+    assert [(p.name, i) for p in sorted((ROOT/'resvit_nb').glob('*.py')) for i in loose(p.read_text('utf-8'))] == []
 
 def test_modules_import_from_lower_rooms_only():
     order = {re.search(r'#\| default_exp (\w+)', p.read_text(encoding='utf-8'))[1]: p.stem for p in NOTEBOOKS if 'default_exp' in p.read_text(encoding='utf-8')}
