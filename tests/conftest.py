@@ -1,4 +1,4 @@
-"What several files of tests share: processes as a user starts them, one small reproduction, and a cache for real images."
+"What several files of tests share: processes as a user starts them, one small reproduction, a cache for real images"
 import multiprocessing, os, subprocess, sys
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +19,8 @@ def surroundings(**env):
 
 def run(command, *options, cwd=ROOT, **env):
     "One of the console scripts as a process"
-    return subprocess.run([Path(sys.executable).with_name(command), *map(str, options)], cwd=cwd, env=surroundings(**env), capture_output=True, encoding='utf-8')
+    return subprocess.run([Path(sys.executable).with_name(command), *map(str, options)], cwd=cwd,
+                          env=surroundings(**env), capture_output=True, encoding='utf-8')
 
 def begin(command, options, cwd, env, outputs):
     "What a forked process does: become the console script, with output to two files"
@@ -29,7 +30,7 @@ def begin(command, options, cwd, env, outputs):
     metadata.entry_points(group='console_scripts')[command].load()()
 
 def run_forked(command, *options, outputs, cwd=ROOT, **env):
-    "`run` without the seconds of importing: forked from a process that has done it, with output to two files in the folder `outputs`"
+    "`run` without the seconds of importing: forked from a process that has done it; output goes to files in `outputs`"
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(['resvit_nb.site'])
     files = [outputs/'stdout', outputs/'stderr']
@@ -53,7 +54,8 @@ def reproduce(tmp_path_factory, profile, results=None):
     folder, printed = shared/profile, shared/f'{profile}.txt'
     with FileLock(shared/f'{profile}.lock'):
         if not printed.exists():
-            done = run('resvit_reproduce', '--profile', profile, '--out', folder/'out', '--results', results or folder/'results', RESVIT_CACHE=str(folder/'cache'))
+            done = run('resvit_reproduce', '--profile', profile, '--out', folder/'out', '--results',
+                       results or folder/'results', RESVIT_CACHE=str(folder/'cache'))
             assert done.returncode == 0, done.stderr
             printed.write_text(done.stdout, 'utf-8')
     return folder, printed.read_text('utf-8')

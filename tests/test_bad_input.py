@@ -37,9 +37,12 @@ def write_course(folder, each=4):
     "A course folder: two superclasses of two subclasses, `each` images of every one"
     (folder/'train_images').mkdir(parents=True)
     for target, names in CLASSES.items():
-        (folder/f'{target}_mapping.csv').write_text('\n'.join(['index,class', *(f'{i},{n}' for i, n in enumerate(names))])+'\n', 'utf-8')
+        (folder/f'{target}_mapping.csv').write_text('\n'.join(['index,class',
+                                                               *(f'{i},{n}' for i, n in enumerate(names))])+'\n',
+                                                               'utf-8')
     rows = [f'{i}.png,{i%4//2},{i%4},"a picture, drawn"' for i in range(4*each)]
-    (folder/'train_data.csv').write_text('\n'.join(['image,superclass_index,subclass_index,description', *rows])+'\n', 'utf-8')
+    (folder/'train_data.csv').write_text('\n'.join(['image,superclass_index,subclass_index,description', *rows])+'\n',
+                                         'utf-8')
     for i in range(4*each): picture(i).save(folder/f'train_images/{i}.png')
     return folder
 
@@ -53,8 +56,10 @@ def write_tree(folder, each=4):
 
 def png(width, height, mode=2, depth=8, rows=b''):
     "A PNG file that says what it likes about its size"
-    def chunk(name, content): return struct.pack('>I', len(content))+name+content+struct.pack('>I', zlib.crc32(name+content))
-    return b'\x89PNG\r\n\x1a\n'+chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, depth, mode, 0, 0, 0))+chunk(b'IDAT', zlib.compress(rows))+chunk(b'IEND', b'')
+    def chunk(name, content):
+        return struct.pack('>I', len(content))+name+content+struct.pack('>I', zlib.crc32(name+content))
+    return b'\x89PNG\r\n\x1a\n'+chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, depth, mode, 0, 0,
+                                                           0))+chunk(b'IDAT', zlib.compress(rows))+chunk(b'IEND', b'')
 
 def leaves(command, *argv):
     "What a command leaves with, which must be one printable line, or a number"
@@ -102,47 +107,64 @@ COURSE = {
     'table is a pipe': (instead(TABLE, os.mkfifo), 'train_data.csv: file missing'),
     'table is a loop of links': (instead(TABLE, linked(TABLE)), 'train_data.csv: file missing'),
     'table empty': (text(TABLE, ''), "train_data.csv: column 'image' missing"),
-    'table only a header': (text(TABLE, 'image,superclass_index,subclass_index\n'), 'train_data.csv: no row below the header'),
+    'table only a header': (text(TABLE, 'image,superclass_index,subclass_index\n'),
+                            'train_data.csv: no row below the header'),
     'table only blank lines': (text(TABLE, '\n\n\n'), "column 'image' missing"),
-    'table in UTF-16': (raw(TABLE, 'image,superclass_index\n'.encode('utf-16')), 'train_data.csv: not a text file: expected CSV in UTF-8'),
+    'table in UTF-16': (raw(TABLE, 'image,superclass_index\n'.encode('utf-16')),
+                        'train_data.csv: not a text file: expected CSV in UTF-8'),
     'table in Latin-1': (edit(TABLE, 'drawn', b'gen\xe9'), 'train_data.csv: not a text file'),
     'NUL': (edit(TABLE, '3.png', '3\0.png'), 'train_data.csv: not a text file'),
     'quote left open': (edit(TABLE, 'drawn"\n4.png', 'drawn\n4.png'), 'train_data.csv, from line 5 on: '),
-    'last quote left open': (edit(TABLE, '15.png,1,3,"a picture, drawn"', '15.png,1,3,"a picture, drawn'), 'train_data.csv, from line 17 on: unexpected end of data: expected CSV, with every quote closed'),
-    'field of a megabyte': (edit(TABLE, 'drawn', 'x'*10**6), 'train_data.csv, from line 2 on: field larger than field limit'),
+    'last quote left open': (edit(TABLE, '15.png,1,3,"a picture, drawn"', '15.png,1,3,"a picture, drawn'),
+                             'train_data.csv, from line 17 on: unexpected end of data: expected CSV, with every quote '
+                             'closed'),
+    'field of a megabyte': (edit(TABLE, 'drawn', 'x'*10**6),
+                            'train_data.csv, from line 2 on: field larger than field limit'),
     'name of 100,000 letters': (edit(TABLE, '3.png', 'x'*10**5), 'image missing'),
     'column twice': (edit(TABLE, 'description', 'image'), "train_data.csv: column 'image' twice"),
-    'too many fields': (edit(TABLE, '"a picture, drawn"', 'a picture, drawn'), 'train_data.csv, line 2: more fields than the 4 columns'),
-    'too few fields': (edit(TABLE, '3.png,1,3,', '3.png,1\n'), "train_data.csv, line 5: column 'subclass_index' is empty"),
+    'too many fields': (edit(TABLE, '"a picture, drawn"', 'a picture, drawn'),
+                        'train_data.csv, line 2: more fields than the 4 columns'),
+    'too few fields': (edit(TABLE, '3.png,1,3,', '3.png,1\n'),
+                       "train_data.csv, line 5: column 'subclass_index' is empty"),
     'no label': (edit(TABLE, '3.png,1,3', '3.png,1, '), "train_data.csv, line 5: column 'subclass_index' is empty"),
     'no name': (edit(TABLE, '3.png,1', ',1'), "train_data.csv, line 5: column 'image' is empty"),
-    'same image twice': (edit(TABLE, '3.png', '2.png'), "train_data.csv, line 5: image '2.png' again, as in line 4: expected each image once"),
+    'same image twice': (edit(TABLE, '3.png', '2.png'),
+                         "train_data.csv, line 5: image '2.png' again, as in line 4: expected each image once"),
     'same image by another name': (edit(TABLE, '3.png', './/2.png'), "image './/2.png' again, as in line 4"),
     'name only in another case': (edit(TABLE, '3.png', '3.PNG'), 'train_data.csv, line 5: 3.PNG: image missing'),
-    **{f'label {v!r:.12}': (edit(TABLE, '3.png,1,3', f'3.png,1,{v}'), f"train_data.csv, line 5: subclass_index '{v:.20}")
+    **{f'label {v!r:.12}': (edit(TABLE, '3.png,1,3', f'3.png,1,{v}'),
+                            f"train_data.csv, line 5: subclass_index '{v:.20}")
         for v in ('3.0', '-1', '+1', '1_0', '0x1', '٣', 'nan', '1e3', '9'*30, '9'*5000, 'pug', '1 2')},
-    'label too large': (edit(TABLE, '3.png,1,3', '3.png,1,4'), 'line 5: subclass_index 4 out of range: expected one of the 4 numbers from 0 to 3 in the mapping'),
+    'label too large': (edit(TABLE, '3.png,1,3', '3.png,1,4'),
+                        'line 5: subclass_index 4 out of range: expected one of the 4 numbers from 0 to 3 in the '
+                        'mapping'),
     'two parents': (edit(TABLE, '3.png,1,3', '3.png,0,3'), "subclass 'boxer' belongs to 'bird' and 'dog'"),
     'class without image': (edit(SUB, '3,boxer', '3,boxer\n4,poodle'), "class 'poodle' has no image"),
     'mapping missing': (gone(SUB), 'subclass_mapping.csv: file missing'),
     'mapping empty': (text(SUB, 'index,class\n'), 'subclass_mapping.csv: no row below the header'),
     'mapping of novel only': (text(SUB, 'index,class\n0,novel\n'), 'subclass_mapping.csv: no class but novel'),
-    'number twice': (edit(SUB, '3,boxer', '2,boxer'), "subclass_mapping.csv, line 5: 2 'boxer' again: expected each number and each class once"),
+    'number twice': (edit(SUB, '3,boxer', '2,boxer'),
+                     "subclass_mapping.csv, line 5: 2 'boxer' again: expected each number and each class once"),
     'class twice': (edit(SUB, '3,boxer', '3,pug'), "subclass_mapping.csv, line 5: 3 'pug' again"),
-    'comma without quotes': (edit(SUB, '3,boxer', '3,boxer, brown'), 'subclass_mapping.csv, line 5: more fields than the 2 columns'),
-    'line feed in a class': (edit(SUB, '3,boxer', '3,"box\ner"'), r"class 'box\ner': expected a name that can be printed"),
-    'escape in a class': (edit(SUB, '3,boxer', '3,box\x1b[2Jer'), r"class 'box\x1b[2Jer': expected a name that can be printed"),
+    'comma without quotes': (edit(SUB, '3,boxer', '3,boxer, brown'),
+                             'subclass_mapping.csv, line 5: more fields than the 2 columns'),
+    'line feed in a class': (edit(SUB, '3,boxer', '3,"box\ner"'),
+                             r"class 'box\ner': expected a name that can be printed"),
+    'escape in a class': (edit(SUB, '3,boxer', '3,box\x1b[2Jer'),
+                          r"class 'box\x1b[2Jer': expected a name that can be printed"),
     'class without name': (edit(SUB, '3,boxer', '3," "'), "subclass_mapping.csv, line 5: column 'class' is empty"),
     'negative number': (edit(SUB, '3,boxer', '-3,boxer'), "index '-3': expected an integer of at least 0"),
     # where an image may be
-    'absolute path': (edit(TABLE, '3.png', '/etc/passwd'), "line 5: /etc/passwd: image '/etc/passwd' leaves the folder"),
+    'absolute path': (edit(TABLE, '3.png', '/etc/passwd'),
+                      "line 5: /etc/passwd: image '/etc/passwd' leaves the folder"),
     'path upwards': (edit(TABLE, '3.png', '../../outside.png'), "image '../../outside.png' leaves the folder"),
     'path up and down': (edit(TABLE, '3.png', 'a/../3.png'), 'leaves the folder'),
     'link out of the folder': (instead(ONE, outside), 'line 5: 3.png: a link that leaves the folder'),
     'link to nowhere': (instead(ONE, linked('nowhere.png')), 'line 5: 3.png: image missing'),
     'link to itself': (instead(ONE, linked('3.png')), 'line 5: 3.png: image missing'),
     'image is a folder': (instead(ONE, Path.mkdir), 'line 5: 3.png: not a file'),
-    'image is a pipe': (instead(ONE, os.mkfifo), 'line 5: 3.png: not a file: expected an image, found a folder, pipe or device'),
+    'image is a pipe': (instead(ONE, os.mkfifo),
+                        'line 5: 3.png: not a file: expected an image, found a folder, pipe or device'),
     'image is a device': (instead(ONE, linked('/dev/zero')), 'line 5: 3.png: not a file'),
     'image missing': (gone(ONE), 'line 5: 3.png: image missing'),
     'name with a line feed': (edit(TABLE, '3.png', '"3\n.png"'), r'line 6: 3\n.png: image missing'),
@@ -153,13 +175,21 @@ COURSE = {
     'text': (raw(ONE, b'GIF89a, said the text'), 'line 5: 3.png: not a readable image'),
     'truncated PNG': (lambda f: os.truncate(f/ONE, 100), 'line 5: 3.png: not a readable image'),
     'PNG without pixels': (raw(ONE, png(8, 8)), 'line 5: 3.png: not a readable image'),
-    'PNG with a byte changed': (lambda f: (f/ONE).write_bytes((b := (f/ONE).read_bytes())[:60]+bytes([b[60]^255])+b[61:]), 'line 5: 3.png: not a readable image'),
+    'PNG with a byte changed': (
+        lambda f: (f/ONE).write_bytes((b := (f/ONE).read_bytes())[:60]+bytes([b[60]^255])+b[61:]),
+        'line 5: 3.png: not a readable image'),
     'empty and large, below where Pillow warns': (raw(ONE, png(8_000, 11_180)), 'line 5: 3.png: not a readable image'),
-    'bomb where Pillow warns': (raw(ONE, png(10_000, 12_001)), 'line 5: 3.png: image too large: expected at most 120,000,000 pixels'),
-    'bomb where Pillow refuses': (raw(ONE, png(50_000, 50_000)), 'line 5: 3.png: image too large: expected at most 120,000,000 pixels'),
-    'bomb of text in a PNG': (raw(ONE, png(8, 8)[:33]+(lambda c: struct.pack('>I', len(c)-4)+c+struct.pack('>I', zlib.crc32(c)))(b'zTXta\0\0'+zlib.compress(bytes(10**8)))+png(8, 8)[33:]), 'not a readable image'),
-    'floats': (saved(ONE, Image.new('F', (8, 8)), format='TIFF'), 'line 5: 3.png: not a readable image (mode F: expected 8 or 16 bits a channel)'),
-    'a format that runs programs': (raw(ONE, b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n'), 'line 5: 3.png: not a readable image'),
+    'bomb where Pillow warns': (raw(ONE, png(10_000, 12_001)),
+                                'line 5: 3.png: image too large: expected at most 120,000,000 pixels'),
+    'bomb where Pillow refuses': (raw(ONE, png(50_000, 50_000)),
+                                  'line 5: 3.png: image too large: expected at most 120,000,000 pixels'),
+    'bomb of text in a PNG': (raw(ONE, png(8, 8)[:33]+(lambda c: struct.pack('>I', len(c)-4)+c+struct.pack('>I',
+        zlib.crc32(c)))(b'zTXta\0\0'+zlib.compress(bytes(10**8)))+png(8, 8)[33:]), 'not a readable image'),
+    'floats': (saved(ONE, Image.new('F', (8, 8)), format='TIFF'),
+               'line 5: 3.png: not a readable image (mode F: expected 8 or 16 bits a channel)'),
+    'a format that runs programs': (raw(ONE,
+                                        b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n'),
+                                        'line 5: 3.png: not a readable image'),
 }
 
 @pytest.mark.parametrize('change, message', COURSE.values(), ids=COURSE)
@@ -170,7 +200,8 @@ def test_course_folder(change, message, tmp_path, capfd):
 
 def test_a_folder_that_is_none(tmp_path, capfd):
     (tmp_path/'file').touch(); os.mkfifo(tmp_path/'pipe')
-    for kind, message in (('bird_dog_reptile', 'folder missing: expected train_data.csv'), ('image_tree', 'folder or archive missing')):
+    for kind, message in (('bird_dog_reptile', 'folder missing: expected train_data.csv'),
+                          ('image_tree', 'folder or archive missing')):
         for name in ('nowhere', 'pipe'): refused(capfd, kind, tmp_path/name, f'{name}: {message}', tmp_path/'cache')
     refused(capfd, 'bird_dog_reptile', tmp_path/'file', 'file: folder missing', tmp_path/'cache')
     refused(capfd, 'image_tree', tmp_path/'file', 'file: not an uncompressed tar archive', tmp_path/'cache')
@@ -180,13 +211,17 @@ FINE = {
     'CRLF': lambda f: [p.write_bytes(p.read_bytes().replace(b'\n', b'\r\n')) for p in f.glob('*.csv')],
     'blank lines': lambda f: [p.write_bytes(p.read_bytes().replace(b'\n', b'\n\n')) for p in f.glob('*.csv')],
     'no last line feed': lambda f: [p.write_bytes(p.read_bytes().rstrip()) for p in f.glob('*.csv')],
-    'columns in another order, and more': lambda f: (f/TABLE).write_text('\n'.join(','.join([r[2], 'x', *r[:2]]) for r in (l.split(',') for l in (f/TABLE).read_text('utf-8').splitlines())), 'utf-8'),
+    'columns in another order, and more': lambda f: (f/TABLE).write_text('\n'.join(','.join([r[2], 'x', *r[:2]])
+        for r in (l.split(',') for l in (f/TABLE).read_text('utf-8').splitlines())), 'utf-8'),
     'spaces around labels': edit(TABLE, '3.png,1,3', '3.png, 1 ,3 '),
     'novel': edit(SUB, '3,boxer', '3,boxer\n9,novel'),
     'link within the folder': lambda f: ((f/ONE).rename(f/'train_images/three.png'), (f/ONE).symlink_to('three.png')),
-    'hard link': lambda f: ((f/'elsewhere').mkdir(), os.link(f/ONE, f/'elsewhere/3.png'), (f/ONE).unlink(), os.link(f/'elsewhere/3.png', f/ONE)),
-    'images behind a link': lambda f: ((f/'train_images').rename(f.parent/'disk'), (f/'train_images').symlink_to(f.parent/'disk')),
-    'other names': lambda f: [((f/ONE).rename(f/'train_images'/n), edit(TABLE, '3.png', f'"{n}"')(f)) for n in ['鳥 é\n3.png']],
+    'hard link': lambda f: ((f/'elsewhere').mkdir(), os.link(f/ONE, f/'elsewhere/3.png'), (f/ONE).unlink(),
+                            os.link(f/'elsewhere/3.png', f/ONE)),
+    'images behind a link': lambda f: ((f/'train_images').rename(f.parent/'disk'),
+                                       (f/'train_images').symlink_to(f.parent/'disk')),
+    'other names': lambda f: [((f/ONE).rename(f/'train_images'/n), edit(TABLE, '3.png', f'"{n}"')(f))
+                              for n in ['鳥 é\n3.png']],
 }
 
 @pytest.mark.parametrize('change', FINE.values(), ids=FINE)
@@ -198,16 +233,24 @@ def test_what_is_odd_but_fine(change, tmp_path):
     assert read.fingerprint == plain.fingerprint and read.subclasses == CLASSES['subclass']
 
 TREE = {
-    'empty': (lambda f: [shutil.rmtree(p) for p in f.iterdir()], 'no image found: expected superclass/subclass/*.png or *.jpg'),
-    'too flat': (lambda f: [(shutil.rmtree(p), picture(0).save(f'{p}.png')) for p in f.iterdir()], 'bird.png: images in no folder: expected superclass/subclass/image'),
-    'folder behind a link': (lambda f: (f/'dog').rename(f.parent/'dog') and (f/'dog').symlink_to(f.parent/'dog'), 'dog: a link to a folder: expected the folder itself'),
-    'image behind a link': (lambda f: (picture(0).save(f.parent/'0.png'), (f/'dog/pug/x.png').symlink_to(f.parent/'0.png')), 'x.png: a link that leaves the folder'),
+    'empty': (lambda f: [shutil.rmtree(p) for p in f.iterdir()],
+              'no image found: expected superclass/subclass/*.png or *.jpg'),
+    'too flat': (lambda f: [(shutil.rmtree(p), picture(0).save(f'{p}.png')) for p in f.iterdir()],
+                 'bird.png: images in no folder: expected superclass/subclass/image'),
+    'folder behind a link': (lambda f: (f/'dog').rename(f.parent/'dog') and (f/'dog').symlink_to(f.parent/'dog'),
+                             'dog: a link to a folder: expected the folder itself'),
+    'image behind a link': (lambda f: (picture(0).save(f.parent/'0.png'),
+                                       (f/'dog/pug/x.png').symlink_to(f.parent/'0.png')),
+                                       'x.png: a link that leaves the folder'),
     'pipe': (lambda f: os.mkfifo(f/'dog/pug/x.png'), 'x.png: not a file'),
-    'folder named like an image': (lambda f: (f/'dog/pug/x.png').unlink(missing_ok=True) or os.symlink('/dev/zero', f/'dog/pug/x.png'), 'x.png: not a file'),
+    'folder named like an image': (lambda f: (f/'dog/pug/x.png').unlink(missing_ok=True)
+                                   or os.symlink('/dev/zero', f/'dog/pug/x.png'), 'x.png: not a file'),
     'truncated': (lambda f: os.truncate(f/'dog/pug/2.png', 60), 'dog/pug/2.png: not a readable image'),
     'line feed in a class': (lambda f: (f/'dog/pug').rename(f/'dog/pu\ng'), "expected a name that can be printed"),
-    'class that is no text': (lambda f: os.rename(os.fsencode(f/'dog/pug'), os.fsencode(f/'dog')+b'/p\xffg'), "expected a name that can be printed"),
-    'two parents': (lambda f: (f/'bird/pug').mkdir() or picture(0).save(f/'bird/pug/0.png'), "subclass 'pug' belongs to 'bird' and 'dog'"),
+    'class that is no text': (lambda f: os.rename(os.fsencode(f/'dog/pug'), os.fsencode(f/'dog')+b'/p\xffg'),
+                              "expected a name that can be printed"),
+    'two parents': (lambda f: (f/'bird/pug').mkdir() or picture(0).save(f/'bird/pug/0.png'),
+                    "subclass 'pug' belongs to 'bird' and 'dog'"),
 }
 
 @pytest.mark.parametrize('change, message', TREE.values(), ids=TREE)
@@ -249,16 +292,20 @@ ONE_PNG = png(8, 8, rows=(b'\0'+bytes(24))*8)
 TAR = {
     'path upwards': (member('../a/b/x.png', ONE_PNG), "image '../a/b/x.png' leaves the folder"),
     'absolute path': (member('/a/b/x.png', ONE_PNG), "image '/a/b/x.png' leaves the folder"),
-    'link': (member('tree/dog/pug/x.png', kind=tarfile.SYMTYPE, to='/etc/passwd'), 'x.png is a link, device or sparse file'),
-    'hard link': (member('tree/dog/pug/x.png', kind=tarfile.LNKTYPE, to='tree/dog/pug/2.png'), 'x.png is a link, device or sparse file'),
+    'link': (member('tree/dog/pug/x.png', kind=tarfile.SYMTYPE, to='/etc/passwd'),
+             'x.png is a link, device or sparse file'),
+    'hard link': (member('tree/dog/pug/x.png', kind=tarfile.LNKTYPE, to='tree/dog/pug/2.png'),
+                  'x.png is a link, device or sparse file'),
     'pipe': (member('tree/dog/pug/x.png', kind=tarfile.FIFOTYPE), 'x.png is a link, device or sparse file'),
     'device': (member('tree/dog/pug/x.png', kind=tarfile.CHRTYPE), 'x.png is a link, device or sparse file'),
     'folder': (member('tree/dog/pug/x.png', kind=tarfile.DIRTYPE), 'x.png is a link, device or sparse file'),
     'sparse': (member('tree/dog/pug/x.png', kind=tarfile.GNUTYPE_SPARSE), 'x.png is a link, device or sparse file'),
     'twice': (member('tree/dog/pug/2.png', ONE_PNG), 'an image is in the archive twice'),
     'zero bytes': (member('tree/dog/pug/x.png'), 'x.png: not a readable image'),
-    'time that is no number': (member('tree/dog/pug/x.png', ONE_PNG, mtime='nan'), 'not an uncompressed tar archive, or damaged'),
-    'size that is no number': (member('tree/dog/pug/x.png', ONE_PNG, size='many'), 'not an uncompressed tar archive, or damaged'),
+    'time that is no number': (member('tree/dog/pug/x.png', ONE_PNG, mtime='nan'),
+                               'not an uncompressed tar archive, or damaged'),
+    'size that is no number': (member('tree/dog/pug/x.png', ONE_PNG, size='many'),
+                               'not an uncompressed tar archive, or damaged'),
     'line feed in a class': (member('tree/dog/p\ng/x.png', ONE_PNG), 'expected a name that can be printed'),
 }
 
@@ -331,12 +378,15 @@ def test_16_bit_colour(tmp_path):
 @pytest.mark.parametrize('turn', range(1, 9))
 def test_pictures_are_turned_as_their_camera_was(turn, tmp_path):
     upright = np.zeros((8, 8), np.uint8); upright[0] = 255; upright[:, 0] = 128      # the top white, the left grey
-    stored = {1: lambda a: a, 2: np.fliplr, 3: lambda a: np.rot90(a, 2), 4: np.flipud, 5: np.transpose, 6: lambda a: np.rot90(a, 1), 7: lambda a: np.rot90(a, 2).T, 8: lambda a: np.rot90(a, -1)}[turn](upright)
+    stored = {1: lambda a: a, 2: np.fliplr, 3: lambda a: np.rot90(a, 2), 4: np.flipud, 5: np.transpose,
+              6: lambda a: np.rot90(a, 1), 7: lambda a: np.rot90(a, 2).T, 8: lambda a: np.rot90(a, -1)}[turn](upright)
     exif = Image.Exif(); exif[0x112] = turn
     Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path/'it.png', exif=exif)
     assert (decode_image(tmp_path/'it.png', 8, 'it')[0] == upright).all()
 
-@pytest.mark.parametrize('exif', [b'Exif\0\0', b'Exif\0\0II*\0', b'Exif\0\0'+b'\xff'*40, b'Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01', b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x63\0\0'], ids=range(5))
+@pytest.mark.parametrize('exif', [b'Exif\0\0', b'Exif\0\0II*\0', b'Exif\0\0'+b'\xff'*40,
+                                  b'Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01',
+                                  b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x63\0\0'], ids=range(5))
 def test_damaged_exif_is_no_reason_to_lose_a_picture(exif, tmp_path, capfd):
     folder = write_tree(tmp_path/'tree')
     Image.new('RGB', (8, 8), GREEN).save(folder/'bird/owl/0.jpg', exif=exif, quality=100)
@@ -349,11 +399,14 @@ def test_pixels_are_counted_before_they_are_decoded(tmp_path, monkeypatch):
     with pytest.raises(InputError, match='too large'): decode_image(tmp_path/'it.png', 8, 'it')
 
 @pytest.mark.parametrize('images, superclass, message', [
-    (np.zeros((2, 3, 8, 8), np.float32), [0, 1], r'images float32 \(2, 3, 8, 8\): expected uint8'), (np.zeros((2, 8, 8, 3), np.uint8), [0, 1], 'expected uint8'),
-    (np.zeros((2, 3, 8, 8), np.uint8), [0, 1, 1], r'superclass int64 \(3,\): expected integers \(2,\)'), (np.zeros((2, 3, 8, 8), np.uint8), [.5, 1], 'superclass float64'),
+    (np.zeros((2, 3, 8, 8), np.float32), [0, 1], r'images float32 \(2, 3, 8, 8\): expected uint8'),
+    (np.zeros((2, 8, 8, 3), np.uint8), [0, 1], 'expected uint8'),
+    (np.zeros((2, 3, 8, 8), np.uint8), [0, 1, 1], r'superclass int64 \(3,\): expected integers \(2,\)'),
+    (np.zeros((2, 3, 8, 8), np.uint8), [.5, 1], 'superclass float64'),
     (np.zeros((2, 3, 8, 8), np.uint8), [0, -1], 'label -1 out of range: expected 0 to 1')])
 def test_wrong_arrays(images, superclass, message):
-    with pytest.raises(InputError, match=message): hierarchical_images(images, superclass, [0, 1], ['a', 'b'], ['c', 'd'], '')
+    with pytest.raises(InputError, match=message):
+        hierarchical_images(images, superclass, [0, 1], ['a', 'b'], ['c', 'd'], '')
 
 
 # ---- the cache and the disk
@@ -366,10 +419,12 @@ def test_damaged_cache_is_named_and_left_alone(tmp_path, capfd):
             (place/name).unlink()
             if content is not None: (place/name).write_bytes(content)
             said = leaves(resvit_data.command, '--data', 'bird_dog_reptile', '--data_dir', folder)
-            assert f'{place}: damaged (' in said and said.endswith('expected it as it was written. Remove it, and it is made again')
+            assert f'{place}: damaged (' in said
+            assert said.endswith('expected it as it was written. Remove it, and it is made again')
             assert (place/name).exists() == (content is not None)
             (place/name).write_bytes(kept)
-    np.savez(place/'labels.npz', superclass=np.zeros(3, int), subclass=np.array([{}], object), parent=0)    # objects are pickled
+    # objects are pickled
+    np.savez(place/'labels.npz', superclass=np.zeros(3, int), subclass=np.array([{}], object), parent=0)
     assert 'damaged (ValueError)' in leaves(resvit_data.command, '--data', 'bird_dog_reptile', '--data_dir', folder)
     shutil.rmtree(place)
     assert len(bird_dog_reptile(folder, 32)) == 16
@@ -378,15 +433,18 @@ def test_cache_folder_that_is_a_file(tmp_path, capfd):
     folder = write_course(tmp_path/'course')
     (tmp_path/'cache').write_text('mine', 'utf-8')
     said = leaves(resvit_data.command, '--data', 'bird_dog_reptile', '--data_dir', folder)
-    assert 'cannot be written (Not a directory): expected space and permission there, or another folder in RESVIT_CACHE' in said
+    assert ('cannot be written (Not a directory): '
+            'expected space and permission there, or another folder in RESVIT_CACHE') in said
     assert (tmp_path/'cache').read_text('utf-8') == 'mine' and capfd.readouterr() == ('', '')
 
 def test_cache_folder_without_permission(tmp_path, capfd, request):
     folder = write_course(tmp_path/'course')
     (tmp_path/'cache').mkdir(mode=0o555)
     request.getfixturevalue('nobody')
-    refused(capfd, 'bird_dog_reptile', folder, 'cannot be written (Permission denied): expected space', tmp_path/'cache')
-    refused(capfd, 'bird_dog_reptile', folder, 'cannot be written (Permission denied): expected space', tmp_path/'cache')
+    refused(capfd, 'bird_dog_reptile', folder, 'cannot be written (Permission denied): expected space',
+            tmp_path/'cache')
+    refused(capfd, 'bird_dog_reptile', folder, 'cannot be written (Permission denied): expected space',
+            tmp_path/'cache')
 
 @contextmanager
 def full_disk():
@@ -398,7 +456,9 @@ def full_disk():
 
 def test_full_disk_while_the_cache_is_written(tmp_path, capfd):
     folder = write_course(tmp_path/'course')
-    with full_disk(): said = refused(capfd, 'bird_dog_reptile', folder, 'cannot be written (File too large): expected space', tmp_path/'cache')
+    with full_disk():
+        said = refused(capfd, 'bird_dog_reptile', folder, 'cannot be written (File too large): expected space',
+                       tmp_path/'cache')
     assert str(tmp_path/'cache/images') in said
 
 def test_full_disk_for_the_labels(tmp_path, capfd, monkeypatch):
@@ -410,9 +470,13 @@ def test_full_disk_for_the_labels(tmp_path, capfd, monkeypatch):
 def test_sheet(tmp_path, capfd):
     folder = write_tree(tmp_path/'tree', each=8)
     argv = '--data', 'image_tree', '--data_dir', folder
-    assert leaves(resvit_data.command, *argv, '--sheet', tmp_path/'s.jpg') == f'resvit_data: error: sheet {tmp_path}/s.jpg: expected a file name that ends in .png'
+    assert leaves(resvit_data.command, *argv, '--sheet',
+                  tmp_path/'s.jpg') == (
+        f'resvit_data: error: sheet {tmp_path}/s.jpg: expected a file name that ends in .png')
     assert made(tmp_path/'cache') == []
-    assert leaves(resvit_data.command, *argv, '--sheet', tmp_path/'nowhere/s.png') == f'resvit_data: error: {tmp_path}/nowhere/s.png: cannot be written (No such file or directory)'
+    assert leaves(resvit_data.command, *argv, '--sheet',
+                  tmp_path/'nowhere/s.png') == (
+        f'resvit_data: error: {tmp_path}/nowhere/s.png: cannot be written (No such file or directory)')
     capfd.readouterr()
     with full_disk(): said = leaves(resvit_data.command, *argv, '--sheet', tmp_path/'s.png')
     assert said == f'resvit_data: error: {tmp_path}/s.png: cannot be written (File too large)'
@@ -421,28 +485,36 @@ def test_sheet(tmp_path, capfd):
 
 @pytest.mark.parametrize('resolution', ['0', '-1', '7', '1025', str(10**9), '9'*30])
 def test_resolution(resolution, tmp_path):
-    assert leaves(resvit_data.command, '--resolution', resolution) == f'resvit_data: error: resolution {resolution}: expected 8 to 1024 pixels'
+    assert leaves(resvit_data.command, '--resolution',
+                  resolution) == f'resvit_data: error: resolution {resolution}: expected 8 to 1024 pixels'
     assert made(tmp_path/'cache') == []
 
 def small_record(images=40, **changes):
     "A record whose scores are those of its images"
     rng = np.random.default_rng(0)
-    arrays = dict(index=np.arange(images, dtype=np.int32), label=np.arange(images, dtype=np.int16)%3, prediction=rng.integers(0, 3, images).astype(np.int16),
-                  confidence=rng.random(images).astype(np.float32), rank=rng.integers(0, 3, images).astype(np.int16), loss=rng.random(images).astype(np.float32))
+    arrays = dict(index=np.arange(images, dtype=np.int32), label=np.arange(images, dtype=np.int16)%3,
+                  prediction=rng.integers(0, 3, images).astype(np.int16),
+                  confidence=rng.random(images).astype(np.float32), rank=rng.integers(0, 3, images).astype(np.int16),
+                  loss=rng.random(images).astype(np.float32))
     facts = dict(name='made up', fingerprint='f'*64, classes=3, train=3, valid=1, test=images, names=['a', 'b', 'c'])
-    return Record(RunConfig(epochs=1, **changes), facts, [dict(epoch=1, train_loss=1., valid_loss=1.)], summarise(arrays), 10, 'float32', 'none', 1, 1., '2026-01-01T00:00:00+00:00',
+    return Record(RunConfig(epochs=1, **changes), facts, [dict(epoch=1, train_loss=1., valid_loss=1.)],
+                  summarise(arrays), 10, 'float32', 'none', 1, 1., '2026-01-01T00:00:00+00:00',
                   dict(python='3.11'), dict(device='cpu', name='made up', threads=1), arrays)
 
 def test_full_disk_while_a_record_is_written(tmp_path, capfd):
-    with full_disk(), pytest.raises(InputError, match=r'results/fractals-superclass-resnet50-\w+\.npz: cannot be written \(File too large\)'): write_record(small_record(images=4000), tmp_path/'results')
+    with full_disk(), pytest.raises(InputError,
+                                    match=r'results/fractals-superclass-resnet50-\w+\.npz: cannot be written \(File '
+                                          r'too large\)'): write_record(small_record(images=4000), tmp_path/'results')
     assert list((tmp_path/'results').iterdir()) == [] and capfd.readouterr() == ('', '')
 
 def test_full_disk_keeps_the_old_file(tmp_path):
     (tmp_path/'a').write_text('old', 'utf-8')
-    with full_disk(), pytest.raises(InputError, match='a: cannot be written'): write_atomically(tmp_path/'a', lambda f: f.write(bytes(3000)))
+    with full_disk(), pytest.raises(InputError, match='a: cannot be written'):
+        write_atomically(tmp_path/'a', lambda f: f.write(bytes(3000)))
     assert {p.name: p.read_text('utf-8') for p in tmp_path.iterdir()} == {'a': 'old'}
 
-@pytest.mark.parametrize('path, message', [('file/a', 'Not a directory'), ('nowhere/a', 'No such file or directory'), ('folder', 'Is a directory'), ('x'*300, 'File name too long')])
+@pytest.mark.parametrize('path, message', [('file/a', 'Not a directory'), ('nowhere/a', 'No such file or directory'),
+                                           ('folder', 'Is a directory'), ('x'*300, 'File name too long')])
 def test_where_nothing_can_be_written(path, message, tmp_path):
     (tmp_path/'file').touch(); (tmp_path/'folder').mkdir()
     with pytest.raises(InputError) as e: write_atomically(tmp_path/path, lambda f: f.write(b'new'))
@@ -460,7 +532,8 @@ def test_errors_of_the_system_are_one_line(capfd):
     assert raising(OSError(28, 'No space left on device')) == 'spam: error: [Errno 28] No space left on device'
     assert raising(PermissionError(13, 'Permission denied', 'a\nb')) == r'spam: error: a\nb: Permission denied'
     assert raising(MemoryError()) == 'spam: error: out of memory'
-    assert raising(InputError('\x1b[2J\r\nname \udcff, ö and 鳥')) == r'spam: error: \x1b[2J\r\nname \udcff, ö and 鳥'
+    strange = InputError('\x1b[2J\r\nname \udcff, ö and 鳥')
+    assert raising(strange) == r'spam: error: \x1b[2J\r\nname \udcff, ö and 鳥'
     assert capfd.readouterr() == ('', '')
 
 def test_interrupted(capfd):
@@ -473,16 +546,22 @@ def test_our_own_mistakes_keep_their_traceback():
     with pytest.raises(ZeroDivisionError): spam.command([])
 
 @pytest.mark.parametrize('argv, message', [
-    (('--data', 'image_tree', '--data_dir', 'nowhere'), 'nowhere: folder or archive missing'), (('--data', 'cifar100', '--data_dir', '/dev/null/x'), '/dev/null/x: CIFAR-100 is not there whole'),
-    (('--weights', 'nowhere.pth'), 'there is no file nowhere.pth'), (('--epochs', '0'), 'epochs 0: expected an integer of at least 1'), (('--drop', 'nan'), 'drop nan: expected a rate'),
-    (('--seed', '1.5'), "argument --seed: invalid int value: '1.5'"), (('--model', 'a\nb'), r"model 'a\nb': expected one of"), (('stray\x07',), r'unrecognized arguments: stray\x07')], ids=lambda a: a[0] if isinstance(a, tuple) else '')
+    (('--data', 'image_tree', '--data_dir', 'nowhere'), 'nowhere: folder or archive missing'),
+    (('--data', 'cifar100', '--data_dir', '/dev/null/x'), '/dev/null/x: CIFAR-100 is not there whole'),
+    (('--weights', 'nowhere.pth'), 'there is no file nowhere.pth'), (('--epochs', '0'),
+        'epochs 0: expected an integer of at least 1'), (('--drop', 'nan'), 'drop nan: expected a rate'),
+    (('--seed', '1.5'), "argument --seed: invalid int value: '1.5'"), (('--model', 'a\nb'),
+        r"model 'a\nb': expected one of"), (('stray\x07',), r'unrecognized arguments: stray\x07')],
+        ids=lambda a: a[0] if isinstance(a, tuple) else '')
 def test_train_refuses(argv, message, tmp_path, capfd):
-    said = leaves(resvit_train.command, *argv, '--resolution', '16', '--image_size', '16', '--width', '4', '--results', tmp_path/'results')
+    said = leaves(resvit_train.command, *argv, '--resolution', '16', '--image_size', '16', '--width', '4', '--results',
+                  tmp_path/'results')
     assert said.startswith('resvit_train: error: ') and message in said
     assert not (tmp_path/'results').exists() and capfd.readouterr().err == ''
 
 def test_reproduce_refuses_names_that_cannot_be_printed(tmp_path):
-    assert leaves(resvit_reproduce.command, '--profile', 'a\nb', '--out', tmp_path/'out') == r"resvit_reproduce: error: profile 'a\nb': expected one of smoke, quick, paper"
+    assert leaves(resvit_reproduce.command, '--profile', 'a\nb', '--out',
+                  tmp_path/'out') == r"resvit_reproduce: error: profile 'a\nb': expected one of smoke, quick, paper"
     assert not (tmp_path/'out').exists()
 
 def test_weights_run_no_code(tmp_path):
@@ -492,40 +571,52 @@ def test_weights_run_no_code(tmp_path):
     (tmp_path/'b.pth').write_bytes(pickle.dumps(Program()))
     (tmp_path/'c.safetensors').write_bytes(pickle.dumps(Program()))
     for name in ('a.pth', 'b.pth', 'c.safetensors'):
-        said = leaves(resvit_train.command, '--weights', tmp_path/name, '--resolution', '16', '--image_size', '16', '--width', '4', '--results', tmp_path/'results')
+        said = leaves(resvit_train.command, '--weights', tmp_path/name, '--resolution', '16', '--image_size', '16',
+                      '--width', '4', '--results', tmp_path/'results')
         assert f'weights: {tmp_path}/{name} is damaged' in said
     assert not (tmp_path/'intruded').exists() and not (tmp_path/'results').exists()
 
-NASTY = ['plain', "'", '"', "'''", '"""', '\\', '\\\\n', 'a\nb', '\r\n', '\t', '\0', '{x}', '%s', "'); import os; os._exit(3)  #", '"""\nimport os; os._exit(3)\n"""', 'ö鳥🐦', '\u2028', '\x1b[2J', '#', '']
+NASTY = ['plain', "'", '"', "'''", '"""', '\\', '\\\\n', 'a\nb', '\r\n', '\t', '\0', '{x}', '%s',
+         "'); import os; os._exit(3)  #", '"""\nimport os; os._exit(3)\n"""', 'ö鳥🐦', '\u2028', '\x1b[2J', '#', '']
 
 def test_parameters_arrive_as_they_are(tmp_path):
-    parameter, keep = nbformat.v4.new_code_cell('texts = []; text = ""', metadata=dict(tags=['parameters'])), nbformat.v4.new_code_cell('print([ascii(t) for t in [*texts, text]])')
-    parameter.source = 'texts = []\ntext = ""'
+    parameter = nbformat.v4.new_code_cell('texts = []\ntext = ""', metadata=dict(tags=['parameters']))
+    keep = nbformat.v4.new_code_cell('print([ascii(t) for t in [*texts, text]])')
     nbformat.write(nbformat.v4.new_notebook(cells=[parameter, keep]), tmp_path/'one.ipynb')
     execute(tmp_path/'one.ipynb', dict(texts=NASTY, text=''.join(NASTY)), tmp_path/'done.ipynb')
-    assert nbformat.read(tmp_path/'done.ipynb', 4).cells[-1].outputs[0].text == f'{[ascii(t) for t in [*NASTY, "".join(NASTY)]]}\n'
+    assert nbformat.read(tmp_path/'done.ipynb',
+                         4).cells[-1].outputs[0].text == f'{[ascii(t) for t in [*NASTY, "".join(NASTY)]]}\n'
 
 @pytest.mark.parametrize('out, results, message', [
-    ('records', 'records', 'inside results {}/records, which is copied to it'), ('records/site/x', 'records', 'inside results {}/records, which is copied to it'), ('o', 'o/site', 'results {}/o/site: inside {}/o/site, which is replaced'),
-    ('o', 'o/site/kept', 'results {}/o/site/kept: inside {}/o/site, which is replaced'), ('file', 'r', 'out {}/file: cannot be written: expected a folder'), ('file/o', 'r', 'out {}/file/o: cannot be written'), ('o', 'file', 'results {}/file: cannot be written')])
+    ('records', 'records', 'inside results {}/records, which is copied to it'),
+    ('records/site/x', 'records', 'inside results {}/records, which is copied to it'),
+    ('o', 'o/site', 'results {}/o/site: inside {}/o/site, which is replaced'),
+    ('o', 'o/site/kept', 'results {}/o/site/kept: inside {}/o/site, which is replaced'),
+    ('file', 'r', 'out {}/file: cannot be written: expected a folder'),
+    ('file/o', 'r', 'out {}/file/o: cannot be written'), ('o', 'file', 'results {}/file: cannot be written')])
 def test_folders_that_would_be_copied_into_themselves_or_lost(out, results, message, tmp_path, monkeypatch):
     def never(*args): raise AssertionError('trained')
     monkeypatch.setattr('resvit_nb.site.train_missing', never)
     monkeypatch.chdir(ROOT)
     (tmp_path/'file').write_text('mine', 'utf-8')
     said = leaves(resvit_reproduce.command, '--profile', 'smoke', '--out', tmp_path/out, '--results', tmp_path/results)
-    assert message.format(tmp_path, tmp_path) in said and [p.name for p in tmp_path.iterdir() if p.name != 'cache'] == ['file']
+    assert message.format(tmp_path, tmp_path) in said
+    assert [p.name for p in tmp_path.iterdir() if p.name != 'cache'] == ['file']
 
 def merged(text):
     "As git leaves a file that two people changed"
     lines = text.splitlines(keepends=True)
     half = len(lines)//2
-    return ''.join([*lines[:half], '<<<<<<< HEAD\n', lines[half], '=======\n', lines[half], '>>>>>>> theirs\n', *lines[half+1:]])
+    return ''.join([*lines[:half], '<<<<<<< HEAD\n', lines[half], '=======\n', lines[half], '>>>>>>> theirs\n',
+                    *lines[half+1:]])
 
-@pytest.mark.parametrize('spoil', [merged, lambda text: text[:len(text)//3]+'\0', lambda text: '../elsewhere'], ids=['merge conflict', 'torn', 'a link that became text'])
-@pytest.mark.parametrize('name', ['settings.ini', '_quarto.yml', 'nbs/21_vit.ipynb', 'nbs/experiments/03_dropout.ipynb'])
+@pytest.mark.parametrize('spoil', [merged, lambda text: text[:len(text)//3]+'\0', lambda text: '../elsewhere'],
+                         ids=['merge conflict', 'torn', 'a link that became text'])
+@pytest.mark.parametrize('name', ['settings.ini', '_quarto.yml', 'nbs/21_vit.ipynb',
+                                  'nbs/experiments/03_dropout.ipynb'])
 def test_a_project_that_no_site_can_be_made_from_costs_no_training(name, spoil, tmp_path, monkeypatch):
-    for p in [ROOT/'settings.ini', ROOT/'_quarto.yml', *ROOT.glob('nbs/*.ipynb'), *ROOT.glob('nbs/experiments/*.ipynb')]:
+    for p in [ROOT/'settings.ini', ROOT/'_quarto.yml', *ROOT.glob('nbs/*.ipynb'),
+              *ROOT.glob('nbs/experiments/*.ipynb')]:
         (tmp_path/p.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(p, tmp_path/p.relative_to(ROOT))
     def never(*args): raise AssertionError('trained')

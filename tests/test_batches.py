@@ -4,7 +4,8 @@ from resvit_nb.batches import AffineAugment, image_loaders
 from resvit_nb.core import InputError
 from resvit_nb.images import hierarchical_images
 
-DATA = hierarchical_images(np.random.default_rng(0).integers(0, 256, (80, 3, 8, 8), dtype=np.uint8), np.arange(80)%2, np.arange(80)%2, ['a', 'b'], ['c', 'd'], 'noise')
+DATA = hierarchical_images(np.random.default_rng(0).integers(0, 256, (80, 3, 8, 8), dtype=np.uint8), np.arange(80)%2,
+                           np.arange(80)%2, ['a', 'b'], ['c', 'd'], 'noise')
 SPLIT = dict(train=np.arange(65), valid=np.arange(65, 70), test=np.arange(70, 80))
 
 @pytest.mark.parametrize('bs, train', [(1, 65), (0, 65), (32, 1), (32, 0)])

@@ -1,7 +1,7 @@
 """Every page of the site in a browser: wide and narrow, light and dark.
 
-Needs Chromium on the PATH. `RESVIT_TEST_SITE` names the folder of a finished site; without it the published one, made from the records, and a
-first look are looked at."""
+Needs Chromium on the PATH. `RESVIT_TEST_SITE` names the folder of a finished site; without it the published one, made from
+the records, and a first look are looked at."""
 import functools, json, os, re, shutil, threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,17 +13,23 @@ CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 
 ARGUMENTS = ('--no-sandbox', '--disable-gpu', '--disable-background-networking')
 WIDE, NARROW = dict(width=1280, height=900), dict(width=390, height=844)
 
-if not CHROMIUM: pytest.skip('no Chromium on the PATH (apt-get install chromium): the pages are not looked at', allow_module_level=True)
-playwright = pytest.importorskip('playwright.sync_api', reason="playwright is not installed (pip install '.[dev]'): the pages are not looked at")
+if not CHROMIUM:
+    pytest.skip('no Chromium on the PATH (apt-get install chromium): the pages are not looked at',
+                allow_module_level=True)
+playwright = pytest.importorskip('playwright.sync_api',
+                                 reason="playwright is not installed (pip install '.[dev]'): the pages are not looked "
+                                        "at")
 
 
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *args): pass
 
-@pytest.fixture(scope='session', params=['given'] if os.environ.get('RESVIT_TEST_SITE') else ['first look', 'published'])
+@pytest.fixture(scope='session', params=['given'] if os.environ.get('RESVIT_TEST_SITE')
+                else ['first look', 'published'])
 def site(request):
     if request.param == 'given': return Path(os.environ['RESVIT_TEST_SITE']).resolve()
-    return request.getfixturevalue('published') if request.param == 'published' else request.getfixturevalue('smoke')[0]/'out/site'
+    if request.param == 'published': return request.getfixturevalue('published')
+    return request.getfixturevalue('smoke')[0]/'out/site'
 
 @pytest.fixture(scope='session')
 def address(site):
@@ -50,7 +56,8 @@ LOOK = """() => {
     images: all('img').filter(i => !i.complete || !i.naturalWidth).map(i => i.getAttribute('src').slice(0, 80)),
     silent: all('img').filter(i => !(i.alt || '').trim()).map(i => i.src.slice(0, 80))
       .concat(all('svg[role=img]').filter(s => !s.getAttribute('aria-label')).map(s => s.outerHTML.slice(0, 80))),
-    unnamed: all('a[href], button, input').filter(e => !(e.textContent.trim() || e.getAttribute('aria-label') || e.title || e.querySelector('img[alt]')))
+    unnamed: all('a[href], button, input').filter(e => !(e.textContent.trim() || e.getAttribute('aria-label') ||
+                                                         e.title || e.querySelector('img[alt]')))
       .map(e => e.outerHTML.slice(0, 80)),
     headings: all('h1, h2, h3, h4, h5, h6', main).filter(h => h.offsetParent).map(h => [+h.tagName[1], h.textContent]),
     icon: all('link[rel~=icon]').map(l => l.getAttribute('href')),
@@ -60,7 +67,8 @@ LOOK = """() => {
 FIT = """() => {
   const width = document.documentElement.clientWidth, out = [];
   if (document.documentElement.scrollWidth > width) out.push(`page ${document.documentElement.scrollWidth}`);
-  const scrolls = e => ['auto', 'scroll'].includes(getComputedStyle(e).overflowX) && e.getBoundingClientRect().right <= width + 1;
+  const scrolls = e => ['auto', 'scroll'].includes(getComputedStyle(e).overflowX) &&
+                       e.getBoundingClientRect().right <= width + 1;
   for (const e of document.querySelectorAll('main table, main pre, main math, main img, main svg, main p, main li')) {
     if (e.getBoundingClientRect().right <= width + 1) continue;
     let up = e;
@@ -85,7 +93,8 @@ PALE = """() => {
   for (const e of document.querySelectorAll('main *, nav *')) {
     if (!e.offsetParent || ![...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())) continue;
     const pair = [getComputedStyle(e).color, behind(e)], [a, b] = pair.map(light);
-    if ((Math.max(a, b) + .05)/(Math.min(a, b) + .05) < 3) seen.add(`${pair.join(' on ')}: ${e.tagName}.${e.className}`);
+    if ((Math.max(a, b) + .05)/(Math.min(a, b) + .05) < 3)
+      seen.add(`${pair.join(' on ')}: ${e.tagName}.${e.className}`);
   }
   return [...seen].slice(0, 8);
 }"""
@@ -98,7 +107,8 @@ def seen(browser, site, address):
     page.on('console', lambda m: noise.append(f'console: {m.text}') if m.type == 'error' else None)
     page.on('pageerror', lambda e: noise.append(f'error: {e}'))
     page.on('requestfailed', lambda r: noise.append(f'failed: {r.url[:120]}'))
-    page.on('request', lambda r: noise.append(f'foreign: {r.url[:120]}') if not r.url.startswith((address, 'data:')) else None)
+    page.on('request', lambda r: noise.append(f'foreign: {r.url[:120]}') if not r.url.startswith((address, 'data:'))
+            else None)
     for path in sorted(p.relative_to(site).as_posix() for p in site.rglob('*.html')):
         noise.clear()
         page.emulate_media(color_scheme='light')
@@ -107,7 +117,8 @@ def seen(browser, site, address):
         look = page.evaluate(LOOK)
         look['wide'], look['pale'] = page.evaluate(FIT), page.evaluate(PALE)
         page.emulate_media(color_scheme='dark')
-        page.wait_for_function("document.documentElement.classList.contains('quarto-dark') || document.body.classList.contains('quarto-dark')")
+        page.wait_for_function("document.documentElement.classList.contains('quarto-dark') || "
+                               "document.body.classList.contains('quarto-dark')")
         page.evaluate('document.getAnimations().forEach(a => a.finish())')  # colours fade from light to dark
         look['pale dark'] = page.evaluate(PALE)
         page.set_viewport_size(NARROW)
@@ -116,7 +127,8 @@ def seen(browser, site, address):
     context.close()
     return found
 
-def wrong(seen, *names): return {path: {n: look[n] for n in names if look[n]} for path, look in seen.items() if any(look[n] for n in names)}
+def wrong(seen, *names):
+    return {path: {n: look[n] for n in names if look[n]} for path, look in seen.items() if any(look[n] for n in names)}
 
 def test_no_error_and_no_request_to_another_host(seen):
     assert len(seen) > (30 if 'resnet.html' in seen else 12) and 'index.html' in seen
@@ -129,9 +141,11 @@ def test_text_stands_out_from_what_is_behind_it(seen): assert wrong(seen, 'pale'
 def test_pictures_are_there_and_have_a_text(seen): assert wrong(seen, 'images', 'silent', 'unnamed') == {}
 
 def test_headings_are_in_order(seen):
-    def jumps(levels): return [f'{text!r} is h{b} below h{a}' for (a, _), (b, text) in zip(levels, levels[1:]) if b > a+1]
+    def jumps(levels):
+        return [f'{text!r} is h{b} below h{a}' for (a, _), (b, text) in zip(levels, levels[1:]) if b > a+1]
     assert {p: s for p, s in ((p, jumps(look['headings'])) for p, look in seen.items()) if s} == {}
-    assert {p: n for p, n in ((p, [l for l, _ in look['headings']].count(1)) for p, look in seen.items()) if n != 1} == {}
+    assert {p: n for p, n in ((p, [l for l, _ in look['headings']].count(1)) for p, look in seen.items())
+            if n != 1} == {}
 
 def test_links_and_anchors_lead_somewhere(seen, site, address):
     broken = []
@@ -141,12 +155,14 @@ def test_links_and_anchors_lead_somewhere(seen, site, address):
             to, anchor = urldefrag(urljoin(address+path, link))
             if not to.startswith(address): broken += outside(path, to); continue
             to = unquote(urlsplit(to).path).lstrip('/') or 'index.html'
-            if not (site/to).is_file() or (anchor and to in seen and unquote(anchor) not in seen[to]['ids']): broken.append(f'{path}: {link}')
+            if not (site/to).is_file() or (anchor and to in seen and unquote(anchor) not in seen[to]['ids']):
+                broken.append(f'{path}: {link}')
     assert broken == []
 
 def outside(path, to):
     "Links to files of the published repository that are not in this one"
-    file = re.match(r'https://(?:github\.com/resvit-nb/resvit_nb|colab\.research\.google\.com/github/resvit-nb/resvit_nb)/blob/main/(.*)', to)
+    file = (
+        re.match(r'https://(?:github\.com|colab\.research\.google\.com/github)/resvit-nb/resvit_nb/blob/main/(.*)', to))
     return [f'{path}: {to}'] if file and not (ROOT/unquote(file[1])).is_file() or to.startswith('file:') else []
 
 @pytest.fixture
@@ -156,8 +172,10 @@ def page(browser, address):
     context.close()
 
 def smalldocs_searches(page, site):
-    word, found = ('bottleneck', 'resnet.html') if (site/'resnet.html').exists() else ('dropout', 'experiments/dropout.html')
-    if 'smalldocs' not in (page.get_attribute('meta[name=generator]', 'content') or ''): pytest.skip('Quarto has its own search, and needs a server')
+    word, found = ('bottleneck', 'resnet.html') if (site/'resnet.html').exists() else ('dropout',
+        'experiments/dropout.html')
+    if 'smalldocs' not in (page.get_attribute('meta[name=generator]', 'content') or ''):
+        pytest.skip('Quarto has its own search, and needs a server')
     page.fill('.smalldocs-search input', word)
     page.wait_for_selector(f'.smalldocs-search a[href*="{found}"] >> text=/{word}/i')
 
@@ -174,9 +192,11 @@ def test_the_table_of_runs_is_searched_sorted_and_led_to(page, seen):
     assert page.inner_text('.rv-runs output') == f'{lines.count()} of {total} runs'
     for order in (sorted, lambda values: sorted(values, reverse=True)):
         page.click('.rv-runs th button >> text=accuracy')
-        values = [float(v) for v in page.locator('.rv-runs tbody:visible > tr:first-child > td:nth-child(8)').all_inner_texts()]
+        cells = page.locator('.rv-runs tbody:visible > tr:first-child > td:nth-child(8)')
+        values = [float(v) for v in cells.all_inner_texts()]
         assert values == order(values) and len(set(values)) > 1
-    run = next(link for link in seen['experiments/dropout.html']['links'] if link.startswith(('runs.html#', './runs.html#')))
+    run = next(link for link in seen['experiments/dropout.html']['links']
+               if link.startswith(('runs.html#', './runs.html#')))
     page.goto('experiments/dropout.html')
     page.locator(f'a[href="{run}"]:visible').first.click()
     more = page.locator(f'[id="{run.split("#")[1]}"] .rv-more')

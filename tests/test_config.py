@@ -21,7 +21,8 @@ def test_published_records_are_found_under_their_names_with_their_scores():
         assert run_id(config) == facts['run_id'] == name
         record = read_record(found[name])
         assert [record.test['accuracy'], record.test['loss']] == [accuracy, loss]
-        assert record.config == config and np.mean(record.images['prediction'] == record.images['label']) == pytest.approx(accuracy)
+        assert record.config == config
+        assert np.mean(record.images['prediction'] == record.images['label']) == pytest.approx(accuracy)
 
 BAD = [
     (dict(drop=1.5), 'drop 1.5: expected a rate of at least 0 and below 1'),
@@ -64,7 +65,8 @@ def test_every_field_is_checked():
         with pytest.raises(InputError, match=f.name): RunConfig(**{f.name: object()})
 
 def test_profiles_are_refused_by_name():
-    for args, message in ((('huge',), "profile 'huge': expected one of smoke, quick, paper"), (('quick', 'cifar100'), 'expected profile paper'),
+    for args, message in ((('huge',), "profile 'huge': expected one of smoke, quick, paper"),
+                          (('quick', 'cifar100'), 'expected profile paper'),
                           (('paper', 'mnist'), "dataset 'mnist': expected one of cifar100")):
         with pytest.raises(InputError, match=message): find_profile(*args)
     with pytest.raises(InputError, match="target 'genus'"): PROFILES['quick'].config('genus')
@@ -75,7 +77,8 @@ def values(f):
     if f.name in RANGES: return st.integers(RANGES[f.name][0], min(RANGES[f.name][1], 300))
     if type(f.default) is bool: return st.booleans()
     if f.name == 'drop': return st.floats(0, 1, exclude_max=True).map(lambda x: round(x, 6))
-    return st.sampled_from(['none', 'imagenet', 'a.pth', 'b.pth', 'cifar100-subclass-resnet50-ef8361ff20', 'cifar100-subclass-vit_tiny-0f8361ff21'])
+    return st.sampled_from(['none', 'imagenet', 'a.pth', 'b.pth', 'cifar100-subclass-resnet50-ef8361ff20',
+                            'cifar100-subclass-vit_tiny-0f8361ff21'])
 
 def made(settings):
     try: return RunConfig(**settings)
@@ -95,7 +98,9 @@ def test_what_differs_is_said(one, changes):
 
 def test_usual_runs_are_said_in_few_words():
     assert brief(find_profile('paper').config('superclass')) == 'superclass, resnet50, dropout 0, 10 epochs, seed 0'
-    said = brief(RunConfig(width=16, small_stem=True, resolution=16, image_size=64, split_seed=3, split='swap', freeze=True, threads=2, weights='w.pth'))
-    for phrase in ('width 16', 'small stem', 'resolution 16', 'upsampled to 64 px', 'split_seed 3', 'split swap', 'freeze', 'threads 2', 'pre-trained (w.pth)'):
+    said = brief(RunConfig(width=16, small_stem=True, resolution=16, image_size=64, split_seed=3, split='swap',
+                           freeze=True, threads=2, weights='w.pth'))
+    for phrase in ('width 16', 'small stem', 'resolution 16', 'upsampled to 64 px', 'split_seed 3', 'split swap',
+                   'freeze', 'threads 2', 'pre-trained (w.pth)'):
         assert f', {phrase},' in said
     assert set(ALWAYS) <= {f.name for f in fields(RunConfig)}

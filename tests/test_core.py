@@ -27,7 +27,8 @@ def test_a_command_does_what_the_function_does(capfd):
     (('a\nb\x1b[2J',), r'unrecognized arguments: a\nb\x1b[2J (see --help)')])
 def test_what_a_user_can_mend_is_one_line(argv, message): assert leaves(*argv) == f'halve: error: {message}'
 
-def test_too_large_for_the_memory(): assert leaves('--n', '1000000000000000').startswith('halve: error: out of memory: ')
+def test_too_large_for_the_memory():
+    assert leaves('--n', '1000000000000000').startswith('halve: error: out of memory: ')
 
 def test_kill_leaves_with_143_and_the_old_handler():
     before = signal.getsignal(signal.SIGTERM)
@@ -41,8 +42,10 @@ def test_one_of(value):
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     write_atomically(tmp_path/'a.txt', lambda f: f.write(b'old'))
     def failing(f): f.write(b'ne'); raise OSError('no space left')
-    with pytest.raises(InputError, match=r'a.txt: cannot be written \(no space left\)'): write_atomically(tmp_path/'a.txt', failing)
-    with pytest.raises(InputError, match=r'b/a.txt: cannot be written \(No such file or directory\)'): write_atomically(tmp_path/'b/a.txt', print)
+    with pytest.raises(InputError, match=r'a.txt: cannot be written \(no space left\)'):
+        write_atomically(tmp_path/'a.txt', failing)
+    with pytest.raises(InputError, match=r'b/a.txt: cannot be written \(No such file or directory\)'):
+        write_atomically(tmp_path/'b/a.txt', print)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {'a.txt': b'old'}
 
 # ---- text is UTF-8, whatever the machine's language
@@ -51,13 +54,17 @@ ROOT = Path(__file__).parent.parent
 def code_of(path):
     "The code of a module or of a notebook"
     if path.suffix == '.py': return path.read_text('utf-8')
-    return '\n'.join(''.join(c['source']) for c in json.loads(path.read_text('utf-8'))['cells'] if c['cell_type'] == 'code')
+    return '\n'.join(''.join(c['source']) for c in json.loads(path.read_text('utf-8'))['cells']
+                     if c['cell_type'] == 'code')
 
 def test_every_text_file_says_its_encoding():
-    files = [*(ROOT/'nbs').rglob('*.ipynb'), *(ROOT/'resvit_nb').glob('*.py'), *(p for p in (ROOT/'tests').glob('*.py') if p.name != 'test_core.py')]
-    default = re.compile(r'\.read_text\(\)|\btext=True|\bwrite_text\((?!.*utf-8)|(?<![\w.])open\([^()\'"]*(, *[\'"][rwat+]*[\'"])?\)')
+    files = [*(ROOT/'nbs').rglob('*.ipynb'), *(ROOT/'resvit_nb').glob('*.py'),
+             *(p for p in (ROOT/'tests').glob('*.py') if p.name != 'test_core.py')]
+    default = re.compile(r'\.read_text\(\)|\btext=True|\bwrite_text\((?!.*utf-8)|(?<![\w.])open\([^()\'"]*(, '
+                         r'*[\'"][rwat+]*[\'"])?\)')
     assert len(files) > 60
-    assert [(p.name, m[0]) for p in files if '.ipynb_checkpoints' not in p.parts for m in default.finditer(code_of(p))] == []
+    assert [(p.name, m[0]) for p in files if '.ipynb_checkpoints' not in p.parts
+            for m in default.finditer(code_of(p))] == []
 
 def elsewhere(folder, code, **env):
     "What Python prints for `code` where the language of the machine is not UTF-8 and nothing may depend on that"
@@ -90,7 +97,8 @@ resvit_data.command(['--resolution', '8'])'''
 
 # ---- nobody reads on
 @pytest.mark.parametrize('together', [False, True])
-@pytest.mark.parametrize('code', ['for i in range(9): print(i, flush=True)', "print('one line that is still in the buffer')", "print('x'*10**6)"])
+@pytest.mark.parametrize('code', ['for i in range(9): print(i, flush=True)',
+                                  "print('one line that is still in the buffer')", "print('x'*10**6)"])
 def test_a_reader_that_goes_ends_a_command_without_a_word(tmp_path, code, together):
     (tmp_path/'it.py').write_text(f"""from resvit_nb.core import console_script
 @console_script
@@ -101,7 +109,9 @@ spam.command([])
 """, 'utf-8')
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run([sys.executable, '-W', 'ignore', tmp_path/'it.py'], env={**os.environ, 'PYTHONPATH': str(ROOT)}, stdout=write, stderr=write if together else subprocess.PIPE)
+    done = subprocess.run([sys.executable, '-W', 'ignore', tmp_path/'it.py'],
+                          env={**os.environ, 'PYTHONPATH': str(ROOT)}, stdout=write,
+                          stderr=write if together else subprocess.PIPE)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, None if together else b'')
 
@@ -119,7 +129,8 @@ def test_what_a_caller_puts_before_the_message_is_not_printed():
 @pytest.mark.parametrize('closed', ['>&-', '2>&-', '>&- 2>&-'])
 def test_commands_work_where_nobody_listens(closed, tmp_path):
     command = Path(sys.executable).with_name('resvit_data')
-    done = subprocess.run(['sh', '-c', f'exec {command} --resolution 8 --sheet {tmp_path}/s.png {closed}'], capture_output=True, text=True, env=os.environ | dict(RESVIT_CACHE=str(tmp_path/'cache')))
+    done = subprocess.run(['sh', '-c', f'exec {command} --resolution 8 --sheet {tmp_path}/s.png {closed}'],
+                          capture_output=True, text=True, env=os.environ | dict(RESVIT_CACHE=str(tmp_path/'cache')))
     assert done.returncode == 0 and (tmp_path/'s.png').exists() and 'Traceback' not in done.stderr, done
 
 @pytest.mark.skipif(not Path('/dev/full').exists(), reason='no /dev/full here')

@@ -18,7 +18,8 @@ def test_cifar100_at_the_sizes_of_the_paper(decoded):
     for part in split.values(): assert np.ptp(np.bincount(data.subclass[part])) <= 1
     assert len(np.unique(np.concatenate(list(split.values())))) == sum(map(len, split.values()))
 
-FINGERPRINT = 'a3ce604032f7ded02a121f9c3230e722d560da99929f9572b4c8fc76ad64de3e'    # of the archive, and of torchvision's files
+# of the archive, and of torchvision's files
+FINGERPRINT = 'a3ce604032f7ded02a121f9c3230e722d560da99929f9572b4c8fc76ad64de3e'
 
 @pytest.mark.skipif(not (REAL/'cifar100_train.tar').is_file(), reason='no CIFAR-100 here')
 def test_fingerprint_of_the_archive(decoded):
@@ -31,7 +32,8 @@ def correlation(a, b):
 @pytest.mark.skipif(not (REAL/'cifar100_train.tar').is_file(), reason='no CIFAR-100 here')
 def test_the_stored_copies_are_those_of_the_archive(decoded):
     data = cifar100(REAL/'cifar100_train.tar', 32)
-    assert COPIES_FILE.read_text('utf-8').splitlines()[:2] == [f'# {data.fingerprint}', 'first,second,correlation,flipped']
+    assert COPIES_FILE.read_text('utf-8').splitlines()[:2] == [f'# {data.fingerprint}',
+                                                               'first,second,correlation,flipped']
     pairs = known_copies(data)
     assert pairs == sorted(pairs) and len({p[:2] for p in pairs}) == len(pairs)
     for i, j, stored, flipped in pairs[::50]:

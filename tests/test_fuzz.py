@@ -1,4 +1,4 @@
-"""Readers of other people's files, fed with anything: they return what is right or raise `InputError`, and nothing else.
+"""Readers of other people's files, fed with anything: they return what is right or raise `InputError`, nothing else.
 
 The examples are the same in every run. `RESVIT_FUZZ=100` tries a hundred times as many, other ones each time."""
 import csv, io, json, os, sys, tempfile
@@ -19,7 +19,8 @@ from resvit_nb.runs import resvit_train
 MORE = int(os.environ.get('RESVIT_FUZZ', 1))
 
 def examples(n):
-    return settings(max_examples=n*MORE, derandomize=MORE==1, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    return settings(max_examples=n*MORE, derandomize=MORE==1, deadline=None, database=None,
+                    suppress_health_check=list(HealthCheck))
 
 def right_or_refused(f, *args):
     "What `f` returns, or `None` if it refuses in one printable line"
@@ -39,8 +40,10 @@ def mutated(content):
             elif kind=='double': b[at:at] = b[at:at+length]
             else: b[at:at+len(new)] = new
         return bytes(b)
-    pieces = st.binary(min_size=1, max_size=4) | st.sampled_from([b'"', b',', b'\n', b'\r\n', b'\0', b'\xef\xbb\xbf', b'0', b'-1', b'../', b'\xff', b' ', b'novel', b'\xc2\x85'])
-    return st.lists(st.tuples(st.sampled_from(['put', 'cut', 'double', 'over']), st.integers(0, 10**4), st.integers(1, 40), pieces), min_size=1, max_size=4).map(change)
+    pieces = st.binary(min_size=1, max_size=4) | st.sampled_from([b'"', b',', b'\n', b'\r\n', b'\0', b'\xef\xbb\xbf',
+        b'0', b'-1', b'../', b'\xff', b' ', b'novel', b'\xc2\x85'])
+    return st.lists(st.tuples(st.sampled_from(['put', 'cut', 'double', 'over']), st.integers(0, 10**4),
+                              st.integers(1, 40), pieces), min_size=1, max_size=4).map(change)
 
 
 @pytest.fixture(scope='module')
@@ -52,8 +55,10 @@ def course():
         del os.environ['RESVIT_CACHE']
 
 # ---- tables
-fields = st.text(max_size=8) | st.sampled_from(['0', '1', '2', '-1', '3.0', '"', '0.png', '3.png', '../0.png', 'bird', 'novel', ''])
-tables = st.binary(max_size=80) | st.text(max_size=80).map(lambda t: t.encode('utf-8', 'surrogatepass')) | st.lists(st.lists(fields, max_size=5), max_size=6).map(
+fields = st.text(max_size=8) | st.sampled_from(['0', '1', '2', '-1', '3.0', '"', '0.png', '3.png', '../0.png', 'bird',
+                                                'novel', ''])
+tables = st.binary(max_size=80) | st.text(max_size=80).map(lambda t: t.encode('utf-8',
+    'surrogatepass')) | st.lists(st.lists(fields, max_size=5), max_size=6).map(
     lambda rows: '\n'.join(','.join(r) for r in rows).encode('utf-8', 'surrogatepass'))
 
 @examples(200)
@@ -65,12 +70,16 @@ def test_tables_of_anything(course, content, header):
     if rows is not None: assert rows and all(r['index'].strip() and r['class'].strip() and None not in r for r in rows)
     classes = right_or_refused(read_classes, path)
     if classes is not None:
-        assert classes and rows is not None and len(set(classes.values())) == len(classes) and 'novel' not in classes.values()
+        assert classes and rows is not None and len(set(classes.values())) == len(classes)
+        assert 'novel' not in classes.values()
         assert all(type(i) is int and i >= 0 and name.isprintable() and name.strip() for i, name in classes.items())
 
 @examples(150)
-@given(rows=st.lists(st.tuples(st.integers(0, 10**9-1), st.text(st.characters(exclude_categories=['C', 'Zl', 'Zp']), min_size=1).filter(lambda t: t.isprintable() and t.strip() and t!='novel')),
-                     min_size=1, max_size=6, unique_by=(lambda r: r[0], lambda r: r[1])), bom=st.booleans(), end=st.sampled_from(['\n', '\r\n']), blank=st.booleans())
+@given(rows=st.lists(st.tuples(st.integers(0, 10**9-1), st.text(st.characters(exclude_categories=['C', 'Zl', 'Zp']),
+                                                                min_size=1).filter(lambda t: t.isprintable()
+                                                                    and t.strip() and t!='novel')),
+                     min_size=1, max_size=6, unique_by=(lambda r: r[0], lambda r: r[1])), bom=st.booleans(),
+                     end=st.sampled_from(['\n', '\r\n']), blank=st.booleans())
 def test_what_csv_writes_is_read(course, rows, bom, end, blank):
     text = io.StringIO(newline='')
     csv.writer(text, lineterminator=end+end*blank).writerows([('index', 'class'), *rows])
@@ -87,8 +96,10 @@ def test_course_with_a_damaged_table(course, name):
         path.write_bytes(content)
         data = right_or_refused(bird_dog_reptile, course, 8)
         if data is not None:
-            assert len(data) == len(data.superclass) == len(data.subclass) and {im.tobytes() for im in data.images} <= pictures
-            assert set(data.superclass) == set(range(len(data.superclasses))) and set(data.subclass) == set(range(len(data.subclasses)))
+            assert len(data) == len(data.superclass) == len(data.subclass)
+            assert {im.tobytes() for im in data.images} <= pictures
+            assert set(data.superclass) == set(range(len(data.superclasses)))
+            assert set(data.subclass) == set(range(len(data.subclasses)))
             assert (data.parent[data.subclass] == data.superclass).all()
     try: check()
     finally: path.write_bytes(whole)
@@ -96,7 +107,8 @@ def test_course_with_a_damaged_table(course, name):
 # ---- pictures and archives
 @pytest.mark.parametrize('kind', ['PNG', 'JPEG', 'GIF', 'TIFF', 'WEBP', 'BMP'])
 def test_damaged_pictures(kind):
-    file = io.BytesIO(); picture(0).save(file, kind, **(dict(exif=b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0') if kind in ('PNG', 'JPEG', 'WEBP') else {}))
+    file, turned = io.BytesIO(), b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0'
+    picture(0).save(file, kind, **(dict(exif=turned) if kind in ('PNG', 'JPEG', 'WEBP') else {}))
     @examples(150)
     @given(content=mutated(file.getvalue()))
     @pytest.mark.filterwarnings('ignore')
@@ -120,13 +132,16 @@ def test_damaged_archives(course):
     check()
 
 # ---- records
-scalars = st.none() | st.booleans() | st.integers(-3, 3) | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(['../../etc/passwd', '1', '<script>', 1e400])
-anything = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=4)
+scalars = st.one_of(st.none(), st.booleans(), st.integers(-3, 3), st.integers(), st.floats(), st.text(max_size=5),
+                    st.sampled_from(['../../etc/passwd', '1', '<script>', 1e400]))
+anything = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner,
+    max_size=3), max_leaves=4)
 
 def places(facts, path=()):
     "Every way into a nested dict or list"
     yield path
-    for k, v in (facts.items() if isinstance(facts, dict) else enumerate(facts) if isinstance(facts, list) else ()): yield from places(v, (*path, k))
+    for k, v in (facts.items() if isinstance(facts, dict) else enumerate(facts) if isinstance(facts, list) else ()):
+        yield from places(v, (*path, k))
 
 def changed(facts, path, kind, new):
     "`facts` with the value at `path` replaced or removed, or a value added there"
@@ -142,7 +157,8 @@ def changed(facts, path, kind, new):
 
 def same(a, b):
     "Whether two records say the same, but for what a number is called (1 and 1.0)"
-    return a.config == b.config and a.test == b.test and a.data == b.data and a.epochs == b.epochs and all(np.array_equal(a.images[k], b.images[k]) for k in b.images)
+    facts = all(getattr(a, name) == getattr(b, name) for name in ('config', 'test', 'data', 'epochs'))
+    return facts and all(np.array_equal(a.images[k], b.images[k]) for k in b.images)
 
 @pytest.fixture(scope='module')
 def record():
@@ -153,9 +169,11 @@ def test_damaged_records(record):
     whole, text = read_record(record), record.read_text('utf-8')
     facts = json.loads(text)
     # what a run says of itself, and nothing checks: a string is a string
-    free = {'started', 'versions', 'hardware', 'recipe', 'seconds', 'memory_mib', 'parameters', 'multiply_adds', 'precision', 'weights', 'data', 'epochs'}
+    free = {'started', 'versions', 'hardware', 'recipe', 'seconds', 'memory_mib', 'parameters', 'multiply_adds',
+            'precision', 'weights', 'data', 'epochs'}
     @examples(400)
-    @given(path=st.sampled_from([p for p in places(facts) if not p or p[0] not in free]), kind=st.sampled_from(['replace', 'remove', 'add']), new=anything)
+    @given(path=st.sampled_from([p for p in places(facts) if not p or p[0] not in free]),
+           kind=st.sampled_from(['replace', 'remove', 'add']), new=anything)
     def change_json(path, kind, new):
         record.write_text(json.dumps(changed(facts, path, kind, new)), 'utf-8')
         again = right_or_refused(read_record, record)
@@ -184,25 +202,31 @@ def test_damaged_arrays(record):
 names = list(RunConfig.__dataclass_fields__)
 
 @examples(400)
-@given(fields=st.dictionaries(st.sampled_from(names), anything | st.sampled_from(['subclass', 'cifar100', 'vit_tiny', 'resnet50', 'swap', 16, 32, 64, 224, .5, 'bf16', 'imagenet']), max_size=4))
+@given(fields=st.dictionaries(st.sampled_from(names), anything | st.sampled_from(['subclass', 'cifar100', 'vit_tiny',
+    'resnet50', 'swap', 16, 32, 64, 224, .5, 'bf16', 'imagenet']), max_size=4))
 def test_configurations(fields):
     config = right_or_refused(lambda: RunConfig(**fields))
     if config is None: return
-    assert RunConfig(**json.loads(json.dumps(fields))) == config and run_id(config).isascii()    # it can be written and read
+    # it can be written and read
+    assert RunConfig(**json.loads(json.dumps(fields))) == config and run_id(config).isascii()
     assert run_id(RunConfig(**json.loads(canonical(config)))) == run_id(config)
 
 class Stub(Exception): "Training would begin here"
 
 @examples(60)
-@given(argv=st.lists(st.tuples(st.sampled_from([*names, 'results', 'keep', 'data_dir', 'spam', '']), st.text(max_size=6) | st.integers().map(str) | st.floats().map(str) | st.sampled_from(
-    ['subclass', 'superclass', 'vit_tiny', 'resnet50', '16', '32', '0', '1', '.5', 'nan', 'inf', '1e3', '--help', '-h', '--drop', '3:1:6'])), max_size=3), single=st.none() | st.text(max_size=6))
+@given(argv=st.lists(st.tuples(st.sampled_from([*names, 'results', 'keep', 'data_dir', 'spam', '']),
+                               st.text(max_size=6) | st.integers().map(str) | st.floats().map(str) | st.sampled_from(
+    ['subclass', 'superclass', 'vit_tiny', 'resnet50', '16', '32', '0', '1', '.5', 'nan', 'inf', '1e3', '--help', '-h',
+     '--drop', '3:1:6'])), max_size=3), single=st.none() | st.text(max_size=6))
 def test_options(argv, single):
     asked = []
     def stub(config, *args): asked.append(config); raise InputError('stub')
     before, runs.run = runs.run, stub
     out, sys.stdout = sys.stdout, io.StringIO()    # --help prints
     try:
-        with pytest.raises(SystemExit) as left: resvit_train.command([x for name, value in argv for x in (f'--{name}', value)]+[single]*(single is not None))
+        with pytest.raises(SystemExit) as left:
+            resvit_train.command([x for name, value in argv for x in (f'--{name}',
+                value)]+[single]*(single is not None))
     finally: runs.run, sys.stdout = before, out
     assert left.value.code == 0 or left.value.code.startswith('resvit_train: error: ') and left.value.code.isprintable()
     for config in asked: assert isinstance(config, RunConfig)

@@ -7,7 +7,8 @@ from resvit_nb.images import find_copies, find_split, hierarchical_images, known
 
 GREY = np.full((4, 3, 8, 8), 128, np.uint8)
 
-def made(superclass, subclass): return hierarchical_images(GREY, superclass, subclass, ['bird', 'dog'], ['wren', 'owl', 'pug'], 'tiny')
+def made(superclass, subclass):
+    return hierarchical_images(GREY, superclass, subclass, ['bird', 'dog'], ['wren', 'owl', 'pug'], 'tiny')
 
 @pytest.mark.parametrize('superclass, subclass, message', [
     ([0, 0, 1, 2], [0, 1, 2, 2], 'label 2 out of range: expected 0 to 1'),
@@ -20,7 +21,8 @@ def test_labels_that_cannot_be_true(superclass, subclass, message):
     with pytest.raises(InputError) as e: made(superclass, subclass)
     assert message in str(e.value)
 
-@pytest.mark.parametrize('superclasses, subclasses, twice', [(['cat', 'cat'], list('abc'), "'cat'"), (['a', 'b'], ['eel', 'ox', 'eel'], "'eel'")])
+@pytest.mark.parametrize('superclasses, subclasses, twice', [(['cat', 'cat'], list('abc'), "'cat'"),
+                                                             (['a', 'b'], ['eel', 'ox', 'eel'], "'eel'")])
 def test_two_classes_of_one_name(superclasses, subclasses, twice):
     with pytest.raises(InputError, match=f'class {twice} is there 2 times: expected another name for each'):
         hierarchical_images(GREY, [0, 0, 1, 1], [0, 1, 2, 2], superclasses, subclasses, 'tiny')
@@ -31,11 +33,16 @@ def test_targets_are_two():
         with pytest.raises(InputError, match="target 'genus': expected one of superclass, subclass"): ask('genus')
 
 def test_splits_that_cannot_be_made():
-    two_each = hierarchical_images(np.zeros((8, 3, 8, 8), np.uint8), np.arange(8)//4, np.arange(8)//2, ['a', 'b'], list('cdef'), 'two')
+    two_each = hierarchical_images(np.zeros((8, 3, 8, 8), np.uint8), np.arange(8)//4, np.arange(8)//2, ['a', 'b'],
+                                   list('cdef'), 'two')
     with pytest.raises(InputError, match='has 2 images: too few to split 3:1:6'): stratified_split(two_each)
-    with pytest.raises(InputError, match='8 images: expected at least 21,164 for parts of 6323, 2108, 12733'): find_split('paper-sizes')(two_each)
-    with pytest.raises(InputError, match='two has 8 images: expected at least 9 for parts of 3, 6'): sized_split(two_each, 0, dict(train=3, test=6))
-    with pytest.raises(InputError, match="split '1:1:1': expected one of 3:1:6, swap, 8:1:1, paper-sizes, paper-sizes-swap"): find_split('1:1:1')
+    with pytest.raises(InputError, match='8 images: expected at least 21,164 for parts of 6323, 2108, 12733'):
+        find_split('paper-sizes')(two_each)
+    with pytest.raises(InputError, match='two has 8 images: expected at least 9 for parts of 3, 6'):
+        sized_split(two_each, 0, dict(train=3, test=6))
+    with pytest.raises(InputError,
+                       match="split '1:1:1': expected one of 3:1:6, swap, 8:1:1, paper-sizes, paper-sizes-swap"):
+        find_split('1:1:1')
 
 def correlation(a, b):
     "Of the pixels of two images"
@@ -44,7 +51,9 @@ def correlation(a, b):
 def test_copies_of_cifar100_are_known_for_its_own_images_only():
     grey = np.full((2, 3, 8, 8), 128, np.uint8)
     other = hierarchical_images(grey, [0, 0], [0, 0], ['a'], ['b'], 'cifar100')
-    with pytest.raises(InputError, match='cifar100 of 8 px, fingerprint .*: its copies are not known: expected fingerprint a3ce604032f7'):
+    with pytest.raises(InputError,
+                       match='cifar100 of 8 px, fingerprint .*: its copies are not known: expected fingerprint '
+                             'a3ce604032f7'):
         known_copies(other)
 
 def test_planted_copies_are_found_and_no_others():
@@ -84,12 +93,14 @@ def counted(counts):
     "A data set of as many one-pixel pictures of each subclass as `counts` says"
     subclass = np.repeat(np.arange(len(counts)), counts)
     superclass = (subclass >= len(counts)//2).astype(int)
-    return hierarchical_images(np.zeros((len(subclass), 3, 1, 1), np.uint8), superclass, subclass, ['a', 'b'], [f'c{i}' for i in range(len(counts))], 'made')
+    return hierarchical_images(np.zeros((len(subclass), 3, 1, 1), np.uint8), superclass, subclass, ['a', 'b'],
+                               [f'c{i}' for i in range(len(counts))], 'made')
 
 def even(n, k): return np.full(k, n//k)+(np.arange(k) < n%k)
 
 @pytest.mark.parametrize('more', [0, 1, 2, 4, 5, 7, 8, 40])
-@pytest.mark.parametrize('sizes', [dict(train=20, valid=10, test=30), dict(train=30, valid=3, test=11), dict(train=9, test=50)])
+@pytest.mark.parametrize('sizes', [dict(train=20, valid=10, test=30), dict(train=30, valid=3, test=11),
+                                   dict(train=9, test=50)])
 def test_sizes_with_a_few_images_over(more, sizes):
     data = counted(even(sum(sizes.values())+more, 8))
     parts = sized_split(data, 3, sizes)
@@ -104,7 +115,8 @@ def test_a_rare_class_is_split_or_named(rare):
     data = counted(counts)
     for seed in range(6):
         try: parts = find_split('paper-sizes')(data, seed)
-        except InputError as e: assert str(e) == f"class 'c5' has no image in train, of {rare} in all: expected some of every class"
+        except InputError as e:
+            assert str(e) == f"class 'c5' has no image in train, of {rare} in all: expected some of every class"
         else: assert 5 in data.subclass[parts['train']]
 
 @pytest.mark.parametrize('sizes', [dict(train=20, valid=10, test=30)])

@@ -95,7 +95,8 @@ def test_recipes_that_are_none(data, value):
         image_learner(loaders(data), nn.Identity(), recipe=value)
 
 @pytest.mark.parametrize('size, expected', [(31, 'float32'), (16, 'float32')])
-def test_small_images_are_computed_in_float32(size, expected): assert choose_precision('auto', image_size=size) == expected
+def test_small_images_are_computed_in_float32(size, expected):
+    assert choose_precision('auto', image_size=size) == expected
 
 # A Learner like any other of fastai's
 def small(data, recipe='keras-default', precision='float32', epochs=0):
@@ -110,7 +111,8 @@ def epochs(learn): return [r['epoch'] for r in learn.epoch_log.rows or []]
 @pytest.mark.parametrize('recipe', RECIPES)
 @pytest.mark.parametrize('look', [
     lambda learn: learn.validate(), lambda learn: learn.validate(0), lambda learn: learn.get_preds(ds_idx=1),
-    lambda learn: learn.summary(), lambda learn: learn.lr_find(num_it=6, show_plot=False), lambda learn: learn.show_results()],
+    lambda learn: learn.summary(), lambda learn: learn.lr_find(num_it=6, show_plot=False),
+    lambda learn: learn.show_results()],
     ids=['validate', 'validate train', 'get_preds', 'summary', 'lr_find', 'show_results'])
 def test_what_is_no_epoch_adds_no_row_and_changes_none(data, tmp_path, recipe, look):
     learn = small(data, recipe)
@@ -154,7 +156,8 @@ def test_a_model_can_change_its_precision(data):
     with torch.no_grad():
         exact = net(x)
         coarse = image_learner(dls, net, precision='bf16').model(x)
-        assert torch.equal(image_learner(dls, net, precision='bf16').model(x), coarse) and not torch.equal(coarse, exact)
+        assert torch.equal(image_learner(dls, net, precision='bf16').model(x), coarse)
+        assert not torch.equal(coarse, exact)
         assert torch.equal(image_learner(dls, net, precision='float32').model(x), exact)
 
 @pytest.mark.parametrize('precision', ['float32', 'bf16'])
@@ -259,8 +262,10 @@ def test_test_time_augmentation_looks_at_warped_images_and_leaves_everything_as_
     learn.fit(1)
     plain, labels = learn.get_preds(ds_idx=2)
     warped, same = learn.tta(ds_idx=2, n=2, beta=0)
-    assert torch.equal(labels, same) and torch.allclose(warped.sum(1), torch.ones(len(labels))) and (warped-plain).abs().max() > 1e-4
-    assert torch.allclose(learn.tta(ds_idx=2, n=1, beta=1)[0], plain) and torch.equal(learn.get_preds(ds_idx=2)[0], plain)
+    assert torch.equal(labels, same) and torch.allclose(warped.sum(1), torch.ones(len(labels)))
+    assert (warped-plain).abs().max() > 1e-4
+    assert torch.allclose(learn.tta(ds_idx=2, n=1, beta=1)[0], plain)
+    assert torch.equal(learn.get_preds(ds_idx=2)[0], plain)
     assert learn.tta(dl=dls.test_dl(list(data.images[:3])))[0].shape == (3, 3) and epochs(learn) == [1]
     learn.fit(1)
     assert epochs(learn) == [1, 2]
@@ -274,7 +279,8 @@ def test_any_picture_can_be_predicted(data, tmp_path):
     pixels = data.images[40].transpose(1, 2, 0)
     Image.fromarray(pixels).save(tmp_path/'é.png')
     expected = learn.predict(data.images[40])
-    items = [tmp_path/'é.png', str(tmp_path/'é.png'), Image.fromarray(pixels), pixels, torch.tensor(pixels), torch.tensor(data.images[40])]
+    items = [tmp_path/'é.png', str(tmp_path/'é.png'), Image.fromarray(pixels), pixels, torch.tensor(pixels),
+             torch.tensor(data.images[40])]
     for item in items: assert torch.equal(learn.predict(item)[2], expected[2])
     assert torch.allclose(learn.get_preds(dl=learn.dls.test_dl(items))[0], expected[2].expand(6, 3), atol=1e-6)
     other_size, grey = np.kron(pixels, np.ones((3, 2, 1), np.uint8)), Image.fromarray(pixels).convert('LA')
@@ -282,11 +288,15 @@ def test_any_picture_can_be_predicted(data, tmp_path):
     learn.path = tmp_path
     learn.export('e.pkl')
     loaded = load_learner(tmp_path/'e.pkl')
-    assert torch.allclose(loaded.predict(tmp_path/'é.png')[2], expected[2], atol=1e-5) and (loaded.dls.c, list(loaded.dls.vocab)) == (3, data.superclasses)
+    assert torch.allclose(loaded.predict(tmp_path/'é.png')[2], expected[2], atol=1e-5)
+    assert (loaded.dls.c, list(loaded.dls.vocab)) == (3, data.superclasses)
 
 @pytest.mark.parametrize('item, message', [
-    (np.zeros((3, 16, 16), np.float32), r'image float32 \(16, 16, 3\): expected uint8 \(3, H, W\), a PIL image or a path'), (torch.rand(16, 16), r'image float32 \(16, 16\)'),
-    (np.zeros((3, 0, 16), np.uint8), r'image uint8 \(0, 16, 3\)'), (7.5, 'image float: expected'), ('nowhere.png', 'nowhere.png: image missing')])
+    (np.zeros((3, 16, 16), np.float32),
+     r'image float32 \(16, 16, 3\): expected uint8 \(3, H, W\), a PIL image or a path'),
+     (torch.rand(16, 16), r'image float32 \(16, 16\)'),
+    (np.zeros((3, 0, 16), np.uint8), r'image uint8 \(0, 16, 3\)'), (7.5, 'image float: expected'),
+    ('nowhere.png', 'nowhere.png: image missing')])
 def test_what_is_no_picture_is_not_predicted(data, item, message):
     with pytest.raises(InputError, match=message): small(data).predict(item)
 
@@ -310,7 +320,8 @@ def test_fine_tuning_has_one_rate_for_matrices_and_vectors(data, recipe):
 def test_a_plateau_reduces_the_rate_that_is_used(data):
     learn = small(data)
     learn.fit(4, cbs=[ReduceLROnPlateau(patience=1, min_delta=99, factor=4), steps := Steps()])
-    assert sorted({rate for rates in steps.seen for rate in rates}, reverse=True) == pytest.approx([1e-3, 2.5e-4, 6.25e-5])
+    assert sorted({rate for rates in steps.seen for rate in rates}, reverse=True) == pytest.approx([1e-3, 2.5e-4,
+        6.25e-5])
 
 def test_the_schedule_rises_to_the_rate_that_fit_is_given(data):
     learn = small(data, 'one-cycle')
@@ -320,13 +331,17 @@ def test_the_schedule_rises_to_the_rate_that_fit_is_given(data):
 
 def test_groups_of_a_splitter_have_rates_of_their_own():
     body, head = nn.Linear(3, 4), nn.Linear(4, 2)
-    opt = Groups([list(body.parameters()), list(head.parameters())], opt=RECIPES['one-cycle'].opt_func.keywords['opt'], lr=.1)
+    opt = Groups([list(body.parameters()), list(head.parameters())], opt=RECIPES['one-cycle'].opt_func.keywords['opt'],
+                 lr=.1)
     opt.set_hyper('lr', slice(.001, .1))
-    assert [g['lr'] for g in opt.opt.param_groups] == pytest.approx([.001, .001, .1, .1]) and [h['lr'] for h in opt.hypers] == pytest.approx([.001, .1])
+    assert [g['lr'] for g in opt.opt.param_groups] == pytest.approx([.001, .001, .1, .1])
+    assert [h['lr'] for h in opt.hypers] == pytest.approx([.001, .1])
     opt.freeze_to(-1)
     assert [p.requires_grad for m in (body, head) for p in m.parameters()] == [False, False, True, True]
 
-@pytest.mark.parametrize('look', [lambda learn: learn.validate(), lambda learn: learn.tta(n=1), lambda learn: learn.lr_find(num_it=6, show_plot=False)], ids=['validate', 'tta', 'lr_find'])
+@pytest.mark.parametrize('look', [lambda learn: learn.validate(), lambda learn: learn.tta(n=1),
+                                  lambda learn: learn.lr_find(num_it=6, show_plot=False)],
+                                  ids=['validate', 'tta', 'lr_find'])
 def test_a_look_at_a_learner_leaves_its_checkpoint_alone(data, tmp_path, look):
     learn = small(data)
     learn.path = tmp_path
@@ -344,7 +359,8 @@ def test_the_last_layer_is_found_or_asked_for(data):
     before = deepcopy(net.state_dict())
     image_learner(dls, nn.DataParallel(net), freeze=True).fit(1)
     assert [k for k, v in net.state_dict().items() if not torch.equal(v, before[k])] == ['fc.weight', 'fc.bias']
-    with pytest.raises(InputError, match='Sequential: no last layer: expected one called fc or head'): image_learner(dls, nn.Sequential(nn.Flatten(), nn.Linear(768, 3)), freeze=True)
+    with pytest.raises(InputError, match='Sequential: no last layer: expected one called fc or head'):
+        image_learner(dls, nn.Sequential(nn.Flatten(), nn.Linear(768, 3)), freeze=True)
 
 def test_channels_last_is_switched_on_and_off(data):
     learn = small(data)
@@ -371,7 +387,8 @@ def test_weight_decay_that_fit_is_given_is_not_of_biases_and_norms(data, wd):
     learn = image_learner(loaders(data), resnet50(3, width=8), 'one-cycle')
     learn.fit(1, wd=wd, cbs=StopAfter(1))
     assert [g['weight_decay'] for g in learn.opt.opt.param_groups] == [wd, 0]
-    assert all((p.ndim > 1) == (g is learn.opt.opt.param_groups[0]) for g in learn.opt.opt.param_groups for p in g['params'])
+    assert all((p.ndim > 1) == (g is learn.opt.opt.param_groups[0]) for g in learn.opt.opt.param_groups
+               for p in g['params'])
 
 def test_a_frozen_training_leaves_the_network_as_free_as_it_was(data):
     net = resnet50(3, width=8)
@@ -382,11 +399,13 @@ def test_a_frozen_training_leaves_the_network_as_free_as_it_was(data):
     before = deepcopy(net.state_dict())
     learn.remove_cb(FrozenBackbone)
     learn.fit(1, cbs=StopAfter(1))
-    assert [torch.equal(before[k], net.get_parameter(k)) for k in ('conv1.weight', 'bn1.weight', 'bn1.bias', 'fc.bias')] == [False, False, True, False]
+    assert [torch.equal(before[k], net.get_parameter(k)) for k in ('conv1.weight', 'bn1.weight', 'bn1.bias',
+        'fc.bias')] == [False, False, True, False]
 
 @pytest.mark.parametrize('net, freeze, message', [
     (lambda: resnet50(2, width=8), False, 'ResNet: 2 outputs: expected one for each of 3 classes'),
-    (lambda: nn.DataParallel(vit_tiny(img_size=16, num_classes=1)), False, 'DataParallel: 1 outputs: expected one for each of 3 classes'),
+    (lambda: nn.DataParallel(vit_tiny(img_size=16, num_classes=1)), False,
+     'DataParallel: 1 outputs: expected one for each of 3 classes'),
     (lambda: new_model('resnet50', width=8).reset(), True, 'HubResNet: no weights in its last layer: expected some')])
 def test_a_last_layer_that_does_not_fit_is_said_before_training(data, net, freeze, message, monkeypatch):
     def reset(net): net.reset_classifier(0); return net
@@ -395,7 +414,8 @@ def test_a_last_layer_that_does_not_fit_is_said_before_training(data, net, freez
 
 def test_loaders_of_fastai_are_refused(data):
     files = SimpleNamespace(c=3, vocab=['a', 'b', 'c'], loaders=[], device=torch.device('cpu'))
-    with pytest.raises(InputError, match='^dls: expected the loaders that image_loaders makes$'): image_learner(files, resnet50(3, width=8))
+    with pytest.raises(InputError, match='^dls: expected the loaders that image_loaders makes$'):
+        image_learner(files, resnet50(3, width=8))
 
 def test_images_to_predict_come_in_every_kind_that_fastai_takes(data, tmp_path):
     learn = image_learner(loaders(data), resnet50(3, width=8))
@@ -403,7 +423,8 @@ def test_images_to_predict_come_in_every_kind_that_fastai_takes(data, tmp_path):
     for i, p in enumerate(pixels): Image.fromarray(p.transpose(1, 2, 0)).save(tmp_path/f'{i}.png')
     paths = [str(p) for p in sorted(tmp_path.glob('*.png'))]
     expected = learn.get_preds(dl=learn.dls.test_dl(paths))[0]
-    for given in (tuple(paths), iter(paths), pd.Series(paths), np.array(paths), pixels, torch.tensor(pixels), [*map(Image.open, paths)]):
+    for given in (tuple(paths), iter(paths), pd.Series(paths), np.array(paths), pixels, torch.tensor(pixels),
+                  [*map(Image.open, paths)]):
         assert torch.equal(learn.get_preds(dl=learn.dls.test_dl(given))[0], expected)
     for one in (paths[0], tmp_path/'0.png', Image.open(paths[0])):
         assert torch.allclose(learn.get_preds(dl=learn.dls.test_dl(one))[0], expected[:1], atol=1e-5)

@@ -33,7 +33,8 @@ def made(tmp_path_factory):
     models = {k: keep_model(r, place/'results') for k, r in records.items()}
     data, photos = images_of(SMALL), place/'photos'
     photos.mkdir()
-    for n, i in enumerate(records['superclass'].images['index']): Image.fromarray(data.images[i].transpose(1, 2, 0)).save(photos/f'{n:04}.png')
+    for n, i in enumerate(records['superclass'].images['index']):
+        Image.fromarray(data.images[i].transpose(1, 2, 0)).save(photos/f'{n:04}.png')
     yield models, records, photos, data
     patched.undo()
 
@@ -46,8 +47,11 @@ def command(capsys, *options, of=resvit_predict):
 
 def random_model(place, target='subclass', resolution=16, image_size=None, seed=0, parent=(0, 1, 1, 0, 1), **sizes):
     torch.manual_seed(seed)
-    info = ModelInfo('resnet50', target, ['left', 'right'], ['a', 'b, b', 'c', 'd "d"', 'e'], list(parent), resolution, image_size or resolution, [.4]*3, [.3]*3)
-    net, noise = create_model('resnet50', len(info.classes), width=8, zero_init_last=False, **sizes).eval(), torch.rand(64, 3, 1, 1)+.2*torch.randn(64, 3, image_size or resolution, image_size or resolution)
+    info = ModelInfo('resnet50', target, ['left', 'right'], ['a', 'b, b', 'c', 'd "d"', 'e'], list(parent), resolution,
+                     image_size or resolution, [.4]*3, [.3]*3)
+    net, noise = create_model('resnet50', len(info.classes), width=8, zero_init_last=False,
+                              **sizes).eval(), torch.rand(64, 3, 1, 1)+.2*torch.randn(64, 3, image_size or resolution,
+                                  image_size or resolution)
     with torch.no_grad():    # so that its answers differ from picture to picture
         net.fc.weight.copy_(torch.randn_like(net.fc.weight)); net.fc.bias.zero_()
         net.fc.weight.mul_(3/(out := net((noise-.4)/.3)).std(0)[:, None]); net.fc.bias.copy_(-3*out.mean(0)/out.std(0))
@@ -67,7 +71,8 @@ def test_the_csv_gives_these_numbers_back(made, capsys, tmp_path):
     models, records, photos, _ = made
     assert command(capsys, models['vit'], photos, '--probabilities', '--out', tmp_path/'a.csv')[1] is None
     table = pd.read_csv(tmp_path/'a.csv', dtype={'subclass_probability': np.float32})
-    assert list(table) == ['image', 'superclass_index', 'subclass_index', 'superclass_probability', 'subclass_probability']
+    assert list(table) == ['image', 'superclass_index', 'subclass_index', 'superclass_probability',
+                           'subclass_probability']
     assert np.array_equal(table.subclass_probability, records['vit'].images['confidence'])
 
 def test_batches_do_not_matter(made, monkeypatch):
@@ -99,7 +104,8 @@ def test_a_run_id_names_its_model(made, capsys, tmp_path):
     models, records, photos, _ = made
     results, name = models['vit'].parent.parent, records['vit'].run_id
     assert command(capsys, name, photos, '--results', results) == command(capsys, models['vit'], photos)
-    assert 'there is no such record' in command(capsys, 'a-subclass-vit_tiny-0123456789', photos, '--results', results)[1]
+    assert 'there is no such record' in command(capsys, 'a-subclass-vit_tiny-0123456789', photos, '--results',
+                                                results)[1]
 
 def test_weights_of_another_network_make_no_folder(made, tmp_path):
     _, records, _, _ = made
@@ -130,8 +136,12 @@ def test_what_was_kept_with_other_names_of_classes_is_made_again(made, tmp_path,
     record, t = records[name], records[name].config.target
     note = weights_file(record.run_id).with_suffix('.json')
     place, good = keep_model(record, tmp_path), note.read_text('utf-8')
-    for file in (place/'config.json', note): file.write_text(json.dumps((known := json.loads(file.read_text('utf-8'))) | {f'{t}es': ['an old name', *known[f'{t}es'][1:]]}), 'utf-8')
-    try: assert not has_model(record, tmp_path) and load_model(keep_model(record, tmp_path)).info.classes == data.names(t) and has_model(record, tmp_path)
+    for file in (place/'config.json', note):
+        file.write_text(json.dumps((known := json.loads(file.read_text('utf-8'))) | {f'{t}es': ['an old name',
+            *known[f'{t}es'][1:]]}), 'utf-8')
+    try:
+        assert not has_model(record, tmp_path)
+        assert load_model(keep_model(record, tmp_path)).info.classes == data.names(t) and has_model(record, tmp_path)
     finally: note.write_text(good, 'utf-8')
 
 LOGITS = torch.randn(200, 5, generator=torch.Generator().manual_seed(1))*3
@@ -142,19 +152,23 @@ def test_pairs_by_hand():
     expected = torch.stack([coarse[:, s]*fine[:, c]/fine[:, PARENT == s].sum(1) for c, s in enumerate(PARENT)], 1)
     torch.testing.assert_close(joint(COARSE, LOGITS, PARENT).exp(), expected)
     both = answers(dict(superclass=COARSE, subclass=LOGITS), PARENT)
-    assert torch.equal(both['subclass'][0], expected.argmax(1)) and torch.equal(both['superclass'][0], PARENT[expected.argmax(1)])
+    assert torch.equal(both['subclass'][0], expected.argmax(1))
+    assert torch.equal(both['superclass'][0], PARENT[expected.argmax(1)])
     torch.testing.assert_close(both['subclass'][1].double(), expected.max(1)[0], rtol=1e-6, atol=0)
-    torch.testing.assert_close(both['superclass'][1].double(), coarse.gather(1, both['superclass'][0][:, None])[:, 0], rtol=1e-6, atol=0)
+    torch.testing.assert_close(both['superclass'][1].double(), coarse.gather(1, both['superclass'][0][:, None])[:, 0],
+                               rtol=1e-6, atol=0)
     apart = answers(dict(superclass=COARSE, subclass=LOGITS), PARENT, independent=True)
     assert torch.equal(apart['superclass'][0], COARSE.argmax(1)) and torch.equal(apart['subclass'][0], LOGITS.argmax(1))
     assert (PARENT[apart['subclass'][0]] != apart['superclass'][0]).any()
     one = answers(dict(subclass=LOGITS), PARENT, independent=True)
     summed = torch.stack([fine[:, PARENT == s].sum(1) for s in (0, 1)], 1)
-    assert torch.equal(one['superclass'][0], summed.argmax(1)) and (PARENT[one['subclass'][0]] != one['superclass'][0]).any()
+    assert torch.equal(one['superclass'][0], summed.argmax(1))
+    assert (PARENT[one['subclass'][0]] != one['superclass'][0]).any()
     assert torch.equal(answers(dict(subclass=LOGITS), PARENT)['superclass'][0], PARENT[LOGITS.argmax(1)])
 
 def test_near_ties_and_large_logits_are_those_of_the_test():
-    close = torch.tensor([[1., 1+1e-7, 0, 0, 0], [5., 5, 5, 5, 5], [1e4, -1e4, 0, 9999.9995, 0], [float('nan'), 1, 2, 0, 0]])
+    close = torch.tensor([[1., 1+1e-7, 0, 0, 0], [5., 5, 5, 5, 5], [1e4, -1e4, 0, 9999.9995, 0],
+                          [float('nan'), 1, 2, 0, 0]])
     found = answers(dict(subclass=close), PARENT)
     assert found['subclass'][0].tolist() == [1, 0, 0, 2]
     assert torch.isfinite(joint(torch.tensor([[1e4, -1e4]]), close[2:3], PARENT)[:, 0]).all()
@@ -162,7 +176,8 @@ def test_near_ties_and_large_logits_are_those_of_the_test():
 @pytest.mark.parametrize('name', LOGIT_SCORES)
 def test_unknown_by_hand(name):
     p = LOGITS.double().softmax(1).numpy()
-    expected = {'maximum softmax': -p.max(1), 'maximum logit': -LOGITS.max(1)[0].numpy(), 'energy': -np.log(np.exp(LOGITS.double().numpy()).sum(1)), 'entropy': -(p*np.log(p)).sum(1)}
+    expected = {'maximum softmax': -p.max(1), 'maximum logit': -LOGITS.max(1)[0].numpy(),
+                'energy': -np.log(np.exp(LOGITS.double().numpy()).sum(1)), 'entropy': -(p*np.log(p)).sum(1)}
     np.testing.assert_allclose(logit_score(name, LOGITS), expected[name], rtol=1e-4, atol=1e-5)
     level = superclass_logits(LOGITS, PARENT)
     if name == 'energy': np.testing.assert_allclose(logit_score(name, level), expected[name], rtol=1e-6)
@@ -173,7 +188,9 @@ def pictures(tmp_path):
     "Twelve noisy pictures, their folder, and a name that sorts otherwise than it was written"
     rng, place = np.random.default_rng(0), tmp_path/'pictures'
     (place/'deep').mkdir(parents=True)
-    for name in (*(f'{i}.png' for i in range(10)), 'deep/a.jpg', 'B.PNG'): Image.fromarray((rng.integers(0, 256, 3)+rng.normal(0, 50, (20, 28, 3))).clip(0, 255).astype(np.uint8)).save(place/name)
+    for name in (*(f'{i}.png' for i in range(10)), 'deep/a.jpg', 'B.PNG'):
+        Image.fromarray((rng.integers(0, 256, 3)+rng.normal(0, 50, (20, 28, 3))).clip(0,
+            255).astype(np.uint8)).save(place/name)
     return place
 
 def rows(text): return list(csv.reader(io.StringIO(text)))
@@ -185,31 +202,39 @@ def test_every_kind_of_input_gives_the_same_rows(tmp_path, pictures, capsys):
     answer = {name: numbers for name, *numbers in rows(out)[1:]}
     assert len({*map(tuple, answer.values())}) > 1
     with tarfile.open(tmp_path/'all.tar', 'w') as tar: tar.add(pictures, '.')
-    archive = {name.removeprefix('./'): numbers for name, *numbers in rows(command(capsys, model, tmp_path/'all.tar')[0])[1:]}
+    archive = {name.removeprefix('./'): numbers for name, *numbers in rows(command(capsys, model,
+        tmp_path/'all.tar')[0])[1:]}
     assert archive == answer
     order = ['3.png', 'deep/a.jpg', 'B.PNG', '0.png', '3.png']
     (pictures/'list.csv').write_text('label,image\n'+''.join(f'?,{n}\n' for n in order), 'utf-8')
     assert rows(command(capsys, model, pictures/'list.csv')[0])[1:] == [[n, *answer[n]] for n in order]
     shutil.move(pictures/'list.csv', tmp_path/'list.csv')
-    assert rows(command(capsys, model, tmp_path/'list.csv', '--images_dir', pictures)[0])[1:] == [[n, *answer[n]] for n in order]
+    assert rows(command(capsys, model, tmp_path/'list.csv', '--images_dir', pictures)[0])[1:] == [[n, *answer[n]]
+        for n in order]
     files = [pictures/n for n in ('9.png', '1.png')]
     assert rows(command(capsys, model, *files)[0])[1:] == [[str(f), *answer[f.name]] for f in files]
     several = rows(command(capsys, model, pictures/'9.png', pictures, tmp_path/'all.tar')[0])[1:]
-    assert len(several) == 25 and several[0][0] == str(pictures/'9.png') and several[1][0].startswith(f'{pictures}/') and len({r[0] for r in several}) == 24
+    assert len(several) == 25 and several[0][0] == str(pictures/'9.png') and several[1][0].startswith(f'{pictures}/')
+    assert len({r[0] for r in several}) == 24
 
 def test_names_probabilities_and_json(tmp_path, pictures, capsys):
     model = random_model(tmp_path/'model')
     header, *table = rows(command(capsys, model, pictures, '--names', '--probabilities')[0])
-    assert header == ['image', 'superclass_index', 'subclass_index', 'superclass', 'subclass', 'superclass_probability', 'subclass_probability']
+    assert header == ['image', 'superclass_index', 'subclass_index', 'superclass', 'subclass', 'superclass_probability',
+                      'subclass_probability']
     info = load_model(model).info
     for _, s, c, superclass, subclass, p, q in table:
-        assert (superclass, subclass, info.parent[int(c)]) == (info.superclasses[int(s)], info.subclasses[int(c)], int(s)) and 0 < float(q) <= float(p) <= 1
-    assert command(capsys, model, pictures, '--names', '--out', tmp_path/'a.json')[0] == f'12 of 12 images: {tmp_path}/a.json\n'
+        assert (superclass, subclass, info.parent[int(c)]) == (info.superclasses[int(s)], info.subclasses[int(c)],
+                                                               int(s))
+        assert 0 < float(q) <= float(p) <= 1
+    assert command(capsys, model, pictures, '--names', '--out',
+                   tmp_path/'a.json')[0] == f'12 of 12 images: {tmp_path}/a.json\n'
     listed = json.loads((tmp_path/'a.json').read_text('utf-8'))
     assert [list(map(str, r.values())) for r in listed] == [r[:5] for r in table] and list(listed[0]) == header[:5]
 
 def test_two_models_of_other_resolutions(tmp_path, pictures, capsys):
-    fine, coarse = random_model(tmp_path/'fine'), random_model(tmp_path/'coarse', 'superclass', resolution=12, image_size=24, seed=1)
+    fine, coarse = random_model(tmp_path/'fine'), random_model(tmp_path/'coarse', 'superclass', resolution=12,
+                                                               image_size=24, seed=1)
     both = rows(command(capsys, fine, coarse, pictures, '--names')[0])
     assert both == rows(command(capsys, coarse, fine, pictures, '--names')[0])
     info = load_model(fine).info
@@ -230,32 +255,51 @@ def test_broken_pictures(tmp_path, pictures, capsys):
     found = capsys.readouterr()
     assert rows(found.out) == [r for r in good if r[0] not in ('4.png', 'deep/a.jpg')]
     assert found.err.count('skipped: ') == 2 and '4.png: not a readable image' in found.err
-    assert command(capsys, model, pictures/'4.png', '--broken', 'skip')[1] == 'resvit_predict: error: 1 images, none of them readable: expected at least one'
+    assert command(capsys, model, pictures/'4.png', '--broken',
+                   'skip')[1] == 'resvit_predict: error: 1 images, none of them readable: expected at least one'
 
 @pytest.mark.parametrize('options, message', [
-    (['model'], 'a model and no image: expected files'), (['nowhere', 'pictures'], 'nowhere: no model folder'), (['pictures/1.png', 'pictures'], 'pictures/1.png: no model folder'),
-    (['model', 'nowhere'], 'nowhere: missing: expected an image, a folder, an archive or a CSV'), (['model', 'pictures', '--out', 'a.txt'], 'expected a name that ends in .csv or .json'),
-    (['model', 'pictures', '--out', 'no/a.csv'], 'there is no folder'), (['model', 'pictures', '--broken', 'ask'], "broken 'ask': expected one of refuse, skip"), (['model', 'empty'], 'empty: no image found'),
-    (['model', 'model2', 'pictures'], '2 models of subclass: expected one of superclass and one of subclass'), (['model', 'other', 'pictures'], 'two models of different classes'),
-    (['model', 'other', 'model2', 'pictures'], '3 models: expected one'), (['model', 'out.csv'], "column 'image' missing"), (['model', 'leave.csv'], 'leaves the folder'), (['model', 'gone.csv'], 'gone.csv, line 3: 77.png: image missing'),
-    (['model', 'pictures', '--mapping', 'empty'], 'superclass_mapping.csv: file missing'), (['model', 'torn.tar'], 'not an uncompressed tar archive'), (['model', 'spoilt', 'pictures'], 'spoilt/config.json'),
-    (['strange', 'pictures'], "novelty score 'luck': expected one of maximum softmax"), (['model', 'pictures', '--out', ''], "out '': expected a name that ends in .csv or .json"),
-    (['model', ''], "inputs '': expected a model"), (['', 'pictures'], "inputs '': expected a model"), (['model', 'pictures', '--mapping', ''], 'mapping : folder or archive missing'),
-    (['model', 'pictures', '--images_dir', ''], 'images_dir : folder or archive missing'), (['model', 'pictures', '--mapping', 'twice'], "subclass_mapping.csv, line 7: 9 'c' again: expected each number and each class once"),
-    (['model', 'pictures', '--mapping', 'shared'], "subclass_mapping.csv, line 5: 2 'd' again: expected each number and each class once")])
+    (['model'], 'a model and no image: expected files'), (['nowhere', 'pictures'], 'nowhere: no model folder'),
+    (['pictures/1.png', 'pictures'], 'pictures/1.png: no model folder'),
+    (['model', 'nowhere'], 'nowhere: missing: expected an image, a folder, an archive or a CSV'),
+    (['model', 'pictures', '--out', 'a.txt'], 'expected a name that ends in .csv or .json'),
+    (['model', 'pictures', '--out', 'no/a.csv'], 'there is no folder'),
+    (['model', 'pictures', '--broken', 'ask'], "broken 'ask': expected one of refuse, skip"),
+    (['model', 'empty'], 'empty: no image found'),
+    (['model', 'model2', 'pictures'], '2 models of subclass: expected one of superclass and one of subclass'),
+    (['model', 'other', 'pictures'], 'two models of different classes'),
+    (['model', 'other', 'model2', 'pictures'], '3 models: expected one'),
+    (['model', 'out.csv'], "column 'image' missing"), (['model', 'leave.csv'], 'leaves the folder'),
+    (['model', 'gone.csv'], 'gone.csv, line 3: 77.png: image missing'),
+    (['model', 'pictures', '--mapping', 'empty'], 'superclass_mapping.csv: file missing'),
+    (['model', 'torn.tar'], 'not an uncompressed tar archive'), (['model', 'spoilt', 'pictures'], 'spoilt/config.json'),
+    (['strange', 'pictures'], "novelty score 'luck': expected one of maximum softmax"),
+    (['model', 'pictures', '--out', ''], "out '': expected a name that ends in .csv or .json"),
+    (['model', ''], "inputs '': expected a model"), (['', 'pictures'], "inputs '': expected a model"),
+    (['model', 'pictures', '--mapping', ''], 'mapping : folder or archive missing'),
+    (['model', 'pictures', '--images_dir', ''], 'images_dir : folder or archive missing'),
+    (['model', 'pictures', '--mapping', 'twice'],
+     "subclass_mapping.csv, line 7: 9 'c' again: expected each number and each class once"),
+    (['model', 'pictures', '--mapping', 'shared'],
+     "subclass_mapping.csv, line 5: 2 'd' again: expected each number and each class once")])
 def test_bad_input_is_one_line_and_writes_nothing(tmp_path, pictures, capsys, monkeypatch, options, message):
     monkeypatch.chdir(tmp_path)
     for name in ('model', 'model2', 'strange'): random_model(tmp_path/name)
     random_model(tmp_path/'other', 'superclass', parent=(0, 1, 1, 0, 0))
     set_novelty(tmp_path/'strange', 0)
-    (tmp_path/'strange/config.json').write_text((tmp_path/'strange/config.json').read_text('utf-8').replace('"maximum softmax"', '"luck"'), 'utf-8')
-    for name, numbers in dict(twice=[(0, 'a'), (1, '"b, b"'), (2, 'c'), (3, '"d ""d"""'), (4, 'e'), (9, 'c')], shared=[(0, 'a'), (1, '"b, b"'), (2, 'c'), (2, 'd')]).items():
+    strange = tmp_path/'strange/config.json'
+    strange.write_text(strange.read_text('utf-8').replace('"maximum softmax"', '"luck"'), 'utf-8')
+    for name, numbers in dict(twice=[(0, 'a'), (1, '"b, b"'), (2, 'c'), (3, '"d ""d"""'), (4, 'e'), (9, 'c')],
+                              shared=[(0, 'a'), (1, '"b, b"'), (2, 'c'), (2, 'd')]).items():
         (tmp_path/name).mkdir()
         (tmp_path/name/'superclass_mapping.csv').write_text('index,class\n0,left\n1,right\n', 'utf-8')
-        (tmp_path/name/'subclass_mapping.csv').write_text('index,class\n'+''.join(f'{i},{c}\n' for i, c in numbers), 'utf-8')
-    monkeypatch.setattr(module, 'decode_block', module.decode_block if 'gone.csv' in options else None)    # refused before any picture is read
+        (tmp_path/name/'subclass_mapping.csv').write_text('index,class\n'+''.join(f'{i},{c}\n' for i, c in numbers),
+                                                          'utf-8')
+    # refused before any picture is read
+    monkeypatch.setattr(module, 'decode_block', module.decode_block if 'gone.csv' in options else None)
     (tmp_path/'empty').mkdir(); (tmp_path/'spoilt').mkdir(); (tmp_path/'spoilt/config.json').write_text('{', 'utf-8')
-    (tmp_path/'out.csv').write_text('file\n1.png\n', 'utf-8'); (tmp_path/'leave.csv').write_text('image\n../x.png\n', 'utf-8'); (tmp_path/'gone.csv').write_text('image\npictures/1.png\n77.png\n', 'utf-8')
+    (tmp_path/'out.csv').write_text('file\n1.png\n', 'utf-8'); (tmp_path/'leave.csv').write_text('image\n../x.png\n',
+        'utf-8'); (tmp_path/'gone.csv').write_text('image\npictures/1.png\n77.png\n', 'utf-8')
     (tmp_path/'torn.tar').write_bytes(b'x'*600)
     before = sorted(tmp_path.rglob('*'))
     out, said = command(capsys, *options, *(() if '--out' in options else ('--out', 'a.csv')))
@@ -266,31 +310,41 @@ def link(source, target): os.symlink(source, target); return target
 def hard_link(source, target): os.link(source, target); return target
 
 OUTS = {
-    'the list': lambda p: ([p/'list.csv'], p/'list.csv'), 'the list by another way': lambda p: ([p/'list.csv'], p/'pictures/../list.csv'), 'one of two lists': lambda p: ([p/'pictures', p/'list.csv'], p/'list.csv'),
-    'a link to the list': lambda p: ([p/'list.csv'], link(p/'list.csv', p/'other.csv')), 'another name of the list': lambda p: ([p/'list.csv'], hard_link(p/'list.csv', p/'other.json')),
-    'a picture': lambda p: ([shutil.copy(p/'pictures/1.png', p/'photo.json')], p/'photo.json'), 'a picture in a list': lambda p: ([p/'odd.csv'], p/'pictures/photo.json'),
-    'the numbers': lambda p: ([p/'pictures', '--mapping', p/'course'], p/'course/subclass_mapping.csv'), 'a table of the course': lambda p: ([p/'course'], p/'course/train_data.csv'),
-    'the model': lambda p: ([p/'pictures'], p/'model/config.json'), 'in the model': lambda p: ([p/'pictures'], p/'model/answers.csv'), 'in a link to the model': lambda p: ([p/'pictures'], link(p/'model', p/'too')/'answers.csv')}
+    'the list': lambda p: ([p/'list.csv'], p/'list.csv'), 'the list by another way': lambda p: ([p/'list.csv'],
+        p/'pictures/../list.csv'), 'one of two lists': lambda p: ([p/'pictures', p/'list.csv'], p/'list.csv'),
+    'a link to the list': lambda p: ([p/'list.csv'], link(p/'list.csv', p/'other.csv')),
+    'another name of the list': lambda p: ([p/'list.csv'], hard_link(p/'list.csv', p/'other.json')),
+    'a picture': lambda p: ([shutil.copy(p/'pictures/1.png', p/'photo.json')], p/'photo.json'),
+    'a picture in a list': lambda p: ([p/'odd.csv'], p/'pictures/photo.json'),
+    'the numbers': lambda p: ([p/'pictures', '--mapping', p/'course'], p/'course/subclass_mapping.csv'),
+    'a table of the course': lambda p: ([p/'course'], p/'course/train_data.csv'),
+    'the model': lambda p: ([p/'pictures'], p/'model/config.json'), 'in the model': lambda p: ([p/'pictures'],
+        p/'model/answers.csv'), 'in a link to the model': lambda p: ([p/'pictures'],
+            link(p/'model', p/'too')/'answers.csv')}
 
 @pytest.mark.parametrize('make', OUTS.values(), ids=OUTS)
 def test_a_table_takes_the_place_of_nothing_that_is_read(tmp_path, pictures, capsys, monkeypatch, make):
     model = random_model(tmp_path/'model')
     shutil.copy(pictures/'2.png', pictures/'photo.json')
-    for name, image in (('list', '2.png'), ('odd', 'photo.json')): (tmp_path/f'{name}.csv').write_text(f'image\npictures/{image}\n', 'utf-8')
+    for name, image in (('list', '2.png'), ('odd', 'photo.json')):
+        (tmp_path/f'{name}.csv').write_text(f'image\npictures/{image}\n', 'utf-8')
     shutil.copytree(pictures, tmp_path/'course/test_images', ignore=shutil.ignore_patterns('*.json'))
-    for name in ('superclass_mapping', 'subclass_mapping', 'train_data'): (tmp_path/f'course/{name}.csv').write_text('index,class\n0,a\n', 'utf-8')
+    for name in ('superclass_mapping', 'subclass_mapping', 'train_data'):
+        (tmp_path/f'course/{name}.csv').write_text('index,class\n0,a\n', 'utf-8')
     given, out = make(tmp_path)
     before = {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}
     monkeypatch.setattr(module, 'load_model', None)    # refused before any work
     printed, said = command(capsys, model, *given, '--out', out)
-    assert printed == '' and said.startswith(f'resvit_predict: error: out {out}: ') and said.endswith((': expected another name', ': expected another place'))
+    assert printed == '' and said.startswith(f'resvit_predict: error: out {out}: ')
+    assert said.endswith((': expected another name', ': expected another place'))
     assert {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()} == before
 
 def test_a_record_and_the_folder_of_a_run_are_kept(made, capsys, monkeypatch):
     models, records, photos, _ = made
     results, name = models['vit'].parent.parent, records['vit'].run_id
     monkeypatch.setattr(module, 'load_model', None)
-    for out, end in ((results/f'{name}.json', 'one of the files that are read'), (models['vit']/'a.csv', 'in the model folder')):
+    for out, end in ((results/f'{name}.json', 'one of the files that are read'),
+                     (models['vit']/'a.csv', 'in the model folder')):
         assert end in command(capsys, name, photos, '--results', results, '--out', out)[1]
 
 def test_a_table_next_to_the_pictures_is_replaced(tmp_path, pictures, capsys):
@@ -301,18 +355,23 @@ def test_a_table_next_to_the_pictures_is_replaced(tmp_path, pictures, capsys):
 @pytest.mark.parametrize('suffix', ['.csv', '.json'])
 def test_names_that_are_not_utf8(tmp_path, pictures, capsys, suffix):
     model, names = random_model(tmp_path/'model'), [b'stra\xdfe.png', b'na\xefve \xff.png']
-    expected = [(n.decode('utf-8', 'surrogateescape'), r[1:]) for n, r in zip(names, rows(command(capsys, model, pictures/'1.png', pictures/'2.png')[0])[1:])]
+    expected = [(n.decode('utf-8', 'surrogateescape'), r[1:]) for n, r in zip(names,
+        rows(command(capsys, model, pictures/'1.png', pictures/'2.png')[0])[1:])]
     (tmp_path/'odd').mkdir()
     for n, i in zip(names, (1, 2)): shutil.copy(pictures/f'{i}.png', tmp_path/'odd'/os.fsdecode(n))
     out = tmp_path/f'a{suffix}'
     assert command(capsys, model, tmp_path/'odd', '--out', out) == (f'2 of 2 images: {out}\n', None)
     text = out.read_text('utf-8')
-    found = [(n, numbers) for n, *numbers in rows(text)[1:]] if suffix == '.csv' else [(r['image'], [str(v) for v in r.values()][1:]) for r in json.loads(text)]
+    found = [(n, numbers) for n, *numbers in rows(text)[1:]] if suffix == '.csv' else [(r['image'],
+        [str(v) for v in r.values()][1:]) for r in json.loads(text)]
     if suffix == '.csv': expected = [(n.encode(errors='backslashreplace').decode(), r) for n, r in expected]
     assert sorted(found) == sorted(expected)
 
 @pytest.mark.parametrize('added, said', [
-    (('IMG_1.HEIC', 'deep/IMG_2.heic'), '2 files of other kinds ('), (('scan.ppm',), '1 file of other kinds (scan.ppm)'), (('notes', 'deep/.DS_Store'), '1 thing of other programs (deep/.DS_Store); left out: 1 file of other kinds (notes)')])
+    (('IMG_1.HEIC', 'deep/IMG_2.heic'), '2 files of other kinds ('), (('scan.ppm',),
+        '1 file of other kinds (scan.ppm)'), (('notes', 'deep/.DS_Store'),
+                                              '1 thing of other programs (deep/.DS_Store); left out: 1 file of other '
+                                              'kinds (notes)')])
 def test_what_lies_among_the_pictures_is_said(tmp_path, pictures, capfd, added, said):
     model = random_model(tmp_path/'model')
     for name in added: (pictures/name).write_bytes(b'x')
@@ -320,13 +379,17 @@ def test_what_lies_among_the_pictures_is_said(tmp_path, pictures, capfd, added, 
     for given in (pictures, tmp_path/'all.tar'):
         resvit_predict.command([str(model), str(given)])
         found = capfd.readouterr()
-        assert len(rows(found.out)) == 13 and found.err.startswith(f'{given}: left out: ') and said in found.err and found.err.count('\n') == 1
-    shutil.copytree(pictures, tmp_path/'none', ignore=lambda folder, names: [n for n in names if n[-4:].lower() in ('.png', '.jpg')])
+        assert len(rows(found.out)) == 13 and found.err.startswith(f'{given}: left out: ') and said in found.err
+        assert found.err.count('\n') == 1
+    shutil.copytree(pictures, tmp_path/'none', ignore=lambda folder, names: [n for n in names
+        if n[-4:].lower() in ('.png', '.jpg')])
     for read in (find_images, partial(image_tree, resolution=8)):
-        with pytest.raises(InputError, match=r'none: no image found: expected .*; left out: ') as e: read(tmp_path/'none')
+        with pytest.raises(InputError, match=r'none: no image found: expected .*; left out: ') as e:
+            read(tmp_path/'none')
         assert said in str(e.value)
 
-@pytest.mark.parametrize('harm', [lambda p, other: os.symlink('nowhere.png', p), lambda p, other: os.symlink(other, p), lambda p, other: os.mkfifo(p)])
+@pytest.mark.parametrize('harm', [lambda p, other: os.symlink('nowhere.png', p), lambda p, other: os.symlink(other, p),
+                                  lambda p, other: os.mkfifo(p)])
 @pytest.mark.parametrize('name', ['deep/0.jpg', '4b.png'])
 def test_what_is_no_picture_of_the_folder_is_skipped_on_request(tmp_path, pictures, capfd, harm, name):
     model, out = random_model(tmp_path/'model'), tmp_path/'a.csv'
@@ -335,7 +398,8 @@ def test_what_is_no_picture_of_the_folder_is_skipped_on_request(tmp_path, pictur
     assert name in command(capfd, model, pictures, '--out', out)[1] and not out.exists()
     resvit_predict.command([str(model), str(pictures), '--broken', 'skip', '--out', str(out)])
     found = capfd.readouterr()
-    assert found.out == f'11 of 12 images: {out}\n' and found.err.startswith(f'skipped: {pictures}') and name in found.err and found.err.count('\n') == 1
+    assert found.out == f'11 of 12 images: {out}\n' and found.err.startswith(f'skipped: {pictures}')
+    assert name in found.err and found.err.count('\n') == 1
 
 def test_skipping_repeats_no_warning_of_the_decoder(tmp_path, pictures, capfd, recwarn):
     Image.new('RGB', (8, 8)).save(pictures/'5.png', 'JPEG', exif=b'Exif\0\0II*\0\x08\0\0\0\xff\xff')
@@ -364,15 +428,18 @@ def test_names_with_a_carriage_return(tmp_path, pictures, capsys, name):
 @pytest.mark.parametrize('slashes', ['', '/', '//'])
 def test_names_below_a_folder_have_one_slash(tmp_path, pictures, monkeypatch, slashes):
     monkeypatch.chdir(tmp_path)
-    assert {'pictures/1.png', 'pictures/deep/a.jpg', 'pictures/3.png'} <= {name for name, *_ in find_images([f'pictures{slashes}', 'pictures/3.png'])}
+    assert {'pictures/1.png', 'pictures/deep/a.jpg', 'pictures/3.png'} <= {name
+        for name, *_ in find_images([f'pictures{slashes}', 'pictures/3.png'])}
 
 def test_one_place_is_a_place(tmp_path, pictures, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for given in ('pictures', './pictures/', Path('pictures'), pictures): assert find_images(given) == find_images([given]) and len(find_images(given)) == 12
+    for given in ('pictures', './pictures/', Path('pictures'), pictures):
+        assert find_images(given) == find_images([given]) and len(find_images(given)) == 12
     assert find_images('pictures/1.png') == [('pictures/1.png', Path('pictures/1.png'), 'pictures/1.png')]
     assert len(find_images(p for p in ('pictures', 'pictures/1.png'))) == 13
     for bad in ('', [''], ['pictures', '']):
-        with pytest.raises(InputError, match="^image '': expected an image, a folder, an archive or a CSV$"): find_images(bad)
+        with pytest.raises(InputError, match="^image '': expected an image, a folder, an archive or a CSV$"):
+            find_images(bad)
     with pytest.raises(InputError, match='^images_dir : folder or archive missing$'): find_images('pictures', '')
     with pytest.raises(InputError, match='^photos: missing: expected an image'): find_images('photos')
 
@@ -380,8 +447,10 @@ def test_networks_that_can_be_asked(tmp_path, pictures):
     net, images = load_model(random_model(tmp_path/'model')), find_images(pictures)
     pd.testing.assert_frame_equal(predict_images(net, images), predict_images([net], images))
     plain = create_model('resnet50', 5, width=8)
-    for nets, message in (([], 'no model: expected one, or one for each level'), ((), 'no model: expected one'), (plain, 'HubResNet: without names of classes: expected a model from load_model'),
-                          ([net, plain], 'HubResNet: without names'), (torch.nn.Linear(2, 2), 'Linear: without names'), ([str(tmp_path/'model')], 'str: without names')):
+    for nets, message in (([], 'no model: expected one, or one for each level'), ((), 'no model: expected one'),
+                          (plain, 'HubResNet: without names of classes: expected a model from load_model'),
+                          ([net, plain], 'HubResNet: without names'), (torch.nn.Linear(2, 2), 'Linear: without names'),
+                          ([str(tmp_path/'model')], 'str: without names')):
         with pytest.raises(InputError, match=f'^{message}'): predict_images(nets, images)
     net.reset_classifier(5)
     with pytest.raises(InputError, match='without names'): predict_images(net, images)
@@ -389,7 +458,9 @@ def test_networks_that_can_be_asked(tmp_path, pictures):
 def test_numbers_of_classes_are_read_before_any_picture(tmp_path, pictures, monkeypatch):
     net, images = load_model(random_model(tmp_path/'model', 'superclass')), find_images(pictures)
     monkeypatch.setattr(module, 'decode_block', None)
-    for text, message in (('3,left\n4,right\n3,novel\n', "line 4: 3 'novel' again"), ('3,left\n4,right\n5,left\n', "line 4: 5 'left' again"), ('3,left\n', "class 'right' missing"), ('3,left\n-1,right\n', 'expected an integer')):
+    for text, message in (('3,left\n4,right\n3,novel\n', "line 4: 3 'novel' again"),
+                          ('3,left\n4,right\n5,left\n', "line 4: 5 'left' again"),
+                          ('3,left\n', "class 'right' missing"), ('3,left\n-1,right\n', 'expected an integer')):
         (tmp_path/'superclass_mapping.csv').write_text('index,class\n'+text, 'utf-8')
         with pytest.raises(InputError, match=message): predict_images(net, images, mapping=tmp_path)
 
@@ -399,20 +470,26 @@ def test_a_table_is_written_whole_or_not_at_all(tmp_path, pictures, capsys, monk
     def full(*args): raise OSError(28, 'No space left on device')
     with monkeypatch.context() as m:
         m.setattr('os.fsync', full)
-        assert command(capsys, model, pictures, '--out', out)[1] == f'resvit_predict: error: {out}: cannot be written (No space left on device)'
-    assert out.read_text('utf-8') == 'old' and sorted(p.name for p in tmp_path.iterdir()) == ['a.csv', 'model', 'pictures']
+        assert command(capsys, model, pictures, '--out',
+                       out)[1] == f'resvit_predict: error: {out}: cannot be written (No space left on device)'
+    assert out.read_text('utf-8') == 'old'
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['a.csv', 'model', 'pictures']
 
-@pytest.mark.parametrize('level, score', [('superclass', 'maximum softmax'), ('subclass', 'entropy'), ('superclass', 'energy')])
+@pytest.mark.parametrize('level, score', [('superclass', 'maximum softmax'), ('subclass', 'entropy'),
+                                          ('superclass', 'energy')])
 def test_novel_images(tmp_path, pictures, capsys, level, score):
     model = random_model(tmp_path/'model')
     plain = rows(command(capsys, model, pictures, '--names')[0])[1:]
     net = module.ready(load_model(model))
     logits = module.image_logits(net, module.decode_block(find_images([pictures]), 16, 'refuse')[0])
-    own = logit_score(score, logits if level == 'subclass' else superclass_logits(logits, torch.tensor(net.info.parent)))
+    own = logit_score(score, logits if level == 'subclass' else superclass_logits(logits,
+        torch.tensor(net.info.parent)))
     threshold = float(own.sort()[0][6])
     set_novelty(model, threshold, score, level)
-    for row, was, novel in zip(rows(command(capsys, model, pictures, '--names')[0])[1:], plain, own > threshold, strict=True):
-        expected = was if not novel else [was[0], *((was[1], '5', was[3]) if level == 'subclass' else ('2', '5', 'novel')), 'novel']
+    for row, was, novel in zip(rows(command(capsys, model, pictures, '--names')[0])[1:], plain, own > threshold,
+                               strict=True):
+        expected = was if not novel else [was[0], *((was[1], '5', was[3]) if level == 'subclass'
+                                                    else ('2', '5', 'novel')), 'novel']
         assert row == expected
 
 def test_a_course_folder_has_its_own_numbers(tmp_path, pictures, capsys):
@@ -420,15 +497,20 @@ def test_a_course_folder_has_its_own_numbers(tmp_path, pictures, capsys):
     set_novelty(model, -2, 'maximum softmax')    # all are novel
     plain = rows(command(capsys, model, pictures)[0])[1:]
     shutil.copytree(pictures, course/'test_images')
-    tables = dict(superclass=[(4, 'right'), (9, 'novel'), (2, 'left')], subclass=[(0, 'e'), (50, '"b, b"'), (3, 'c'), (7, '"d ""d"""'), (1, 'a'), (87, 'novel')])
-    for t, own in tables.items(): (course/f'{t}_mapping.csv').write_text('index,class\n'+''.join(f'{i},{c}\n' for i, c in own), 'utf-8')
-    assert [r[1:] for r in rows(command(capsys, model, course)[0])[1:]] == [[['2', '4'][int(s)], '87'] for _, s, _ in plain]
+    tables = dict(superclass=[(4, 'right'), (9, 'novel'), (2, 'left')],
+                  subclass=[(0, 'e'), (50, '"b, b"'), (3, 'c'), (7, '"d ""d"""'), (1, 'a'), (87, 'novel')])
+    for t, own in tables.items():
+        (course/f'{t}_mapping.csv').write_text('index,class\n'+''.join(f'{i},{c}\n' for i, c in own), 'utf-8')
+    assert [r[1:] for r in rows(command(capsys, model, course)[0])[1:]] == [[['2', '4'][int(s)], '87']
+        for _, s, _ in plain]
     set_novelty(model, 0, 'maximum softmax')     # none is
     known = rows(command(capsys, model, pictures)[0])[1:]
-    assert [r[1:] for r in rows(command(capsys, model, course)[0])[1:]] == [[['2', '4'][int(s)], ['1', '50', '3', '7', '0'][int(c)]] for _, s, c in known]
+    assert [r[1:] for r in rows(command(capsys, model, course)[0])[1:]] == [[['2', '4'][int(s)],
+        ['1', '50', '3', '7', '0'][int(c)]] for _, s, c in known]
     assert rows(command(capsys, model, pictures, '--mapping', course)[0]) == rows(command(capsys, model, course)[0])
     (course/'subclass_mapping.csv').write_text('index,class\n0,a\n', 'utf-8')
-    assert 'subclass_mapping.csv: class \'b, b\' missing: expected every class of the model' in command(capsys, model, course)[1]
+    assert 'subclass_mapping.csv: class \'b, b\' missing: expected every class of the model' in command(capsys, model,
+        course)[1]
 
 
 # ---- a model folder as the beginning
@@ -447,16 +529,19 @@ def test_a_model_folder_is_known_by_its_content(made, capsys, tmp_path):
     record = read_record(tmp_path/'results'/f'{first}.json')
     begun = (place/'model.safetensors').read_bytes()
     assert said is None and str(place) not in json.dumps(record.config.__dict__) and 'pre-trained (' in out
-    assert record.weights['begun'] == json.loads((place/'config.json').read_text('utf-8'))['sha256'] and record.data['classes'] == 87
+    assert record.weights['begun'] == json.loads((place/'config.json').read_text('utf-8'))['sha256']
+    assert record.data['classes'] == 87
     place.rename(tmp_path/'elsewhere')
-    assert train_said(capsys, *TINY, '--target', 'subclass', '--weights', tmp_path/'elsewhere', *store)[1] is None and ids() == {first}
+    assert train_said(capsys, *TINY, '--target', 'subclass', '--weights', tmp_path/'elsewhere', *store)[1] is None
+    assert ids() == {first}
     shutil.copytree(models['subclass'], place)    # another network under the same path
     assert train_said(capsys, *TINY, '--target', 'subclass', '--weights', place, *store)[1] is None and len(ids()) == 2
     config = replace(record.config, seed=7)    # the cache has the weights, wherever the folder went
     shutil.rmtree(tmp_path/'elsewhere')
     assert run(config, tmp_path/'results').weights['begun'] == record.weights['begun']
     weights_file(record.config.weights).write_bytes(begun[:-1]+b'?')
-    with pytest.raises(InputError, match='or damaged there: expected the model folder'): run(replace(config, seed=8), tmp_path/'results')
+    with pytest.raises(InputError, match='or damaged there: expected the model folder'):
+        run(replace(config, seed=8), tmp_path/'results')
 
 def test_the_beginning_is_the_network_of_the_folder(made):
     models, _, _, _ = made
@@ -464,9 +549,11 @@ def test_the_beginning_is_the_network_of_the_folder(made):
     for target, same in (('superclass', True), ('subclass', False)):
         config = adopt_model(replace(SMALL, target=target, weights=str(models['superclass'])))
         start = module_runs.make_model(config, 3 if same else 87, weights_file(config.weights))
-        assert all(torch.equal(v, start.state_dict()[k]) for k, v in net.state_dict().items() if same or not k.startswith('fc.'))
+        assert all(torch.equal(v, start.state_dict()[k]) for k, v in net.state_dict().items() if same
+                   or not k.startswith('fc.'))
         assert adopt_model(config) == config and module_runs.channel_stats(config) == (net.info.mean, net.info.std)
-    vit = adopt_model(replace(CONFIGS['vit'], target='superclass', image_size=24, weights=str(models['vit'])))    # places are resized
+    # places are resized
+    vit = adopt_model(replace(CONFIGS['vit'], target='superclass', image_size=24, weights=str(models['vit'])))
     assert module_runs.make_model(vit, 3, weights_file(vit.weights)).pos_embed.shape[1] == 37
 
 def test_folders_with_other_normalisation_are_other_beginnings(tmp_path, monkeypatch):
@@ -482,24 +569,29 @@ def of_another(folder): (folder/'config.json').write_text('{"width": 8}', 'utf-8
 def no_weights(folder): (folder/'model.safetensors').unlink()
 
 @pytest.mark.parametrize('harm, options, message', [
-    (damaged, (), 'damaged or changed (sha256 '), (emptied, (), 'no model folder: expected config.json and model.safetensors in it'),
+    (damaged, (), 'damaged or changed (sha256 '),
+    (emptied, (), 'no model folder: expected config.json and model.safetensors in it'),
     (of_another, (), 'not written by resvit_nb'), (no_weights, (), 'file missing: expected the weights'),
-    (None, ('--width', '16'), "entry 'conv1.weight': expected [16, 3, 7, 7], found [8, 3, 7, 7]"), (None, ('--small_stem',), "entry 'conv1.weight': expected"),
+    (None, ('--width', '16'), "entry 'conv1.weight': expected [16, 3, 7, 7], found [8, 3, 7, 7]"),
+    (None, ('--small_stem',), "entry 'conv1.weight': expected"),
     (None, ('--model', 'vit_tiny', '--width', '64'), "expected [1, 1, 192], found nothing")])
 def test_a_folder_that_is_no_beginning_is_refused_in_one_line(made, tmp_path, capsys, harm, options, message):
     place = shutil.copytree(made[0]['superclass'], tmp_path/'start')
     if harm: harm(place)
     before = sorted(tmp_path.rglob('*'))
     out, said = train_said(capsys, *TINY, *options, '--weights', place, '--results', tmp_path/'results')
-    assert out == '' and message in said and 'start' in said and '\n' not in said and sorted(tmp_path.rglob('*')) == before
+    assert out == '' and message in said and 'start' in said and '\n' not in said
+    assert sorted(tmp_path.rglob('*')) == before
 
 def test_a_folder_that_is_there_is_not_loaded(made, capsys, monkeypatch):
     models, records, _, _ = made
     monkeypatch.setattr('resvit_nb.runs.make_model', None)    # whoever makes a network, fails
     results = models['superclass'].parent.parent
     read = []
-    monkeypatch.setattr('resvit_nb.models.digest', lambda path: read.append(Path(path).name) or json.loads((models['superclass']/'config.json').read_text('utf-8'))['sha256'])
-    assert f"model: {models['superclass']}" in train_said(capsys, *TINY, '--keep', '--results', results)[0] and read == ['model.safetensors']
+    monkeypatch.setattr('resvit_nb.models.digest', lambda path: read.append(Path(path).name)
+                        or json.loads((models['superclass']/'config.json').read_text('utf-8'))['sha256'])
+    assert f"model: {models['superclass']}" in train_said(capsys, *TINY, '--keep', '--results', results)[0]
+    assert read == ['model.safetensors']
 
 
 # ---- what a split sets aside
@@ -510,36 +602,48 @@ def write_photos(place, kinds, each, size=16, seed=0):
     for s, own in kinds.items():
         for k, colour in own.items():
             (place/s/k).mkdir(parents=True)
-            for i in range(each): Image.fromarray((np.array(colour)+rng.normal(0, 12, (size, size, 3))).clip(0, 255).astype(np.uint8)).save(place/s/k/f'{i:02}.png')
+            for i in range(each):
+                Image.fromarray((np.array(colour)+rng.normal(0, 12, (size, size, 3))).clip(0,
+                    255).astype(np.uint8)).save(place/s/k/f'{i:02}.png')
     return place
 
-KINDS = {'warm': dict(red=(220, 20, 20), orange=(240, 140, 20), yellow=(240, 240, 40), brown=(110, 60, 20), pink=(250, 150, 180)),
-         'cold': dict(blue=(20, 20, 220), green=(20, 160, 40), cyan=(40, 220, 230), violet=(110, 30, 180), teal=(0, 110, 110))}
+KINDS = {'warm': dict(red=(220, 20, 20), orange=(240, 140, 20), yellow=(240, 240, 40), brown=(110, 60, 20),
+                      pink=(250, 150, 180)),
+         'cold': dict(blue=(20, 20, 220), green=(20, 160, 40), cyan=(40, 220, 230), violet=(110, 30, 180),
+                      teal=(0, 110, 110))}
 
 def test_a_tree_with_classes_aside_leaves_a_threshold(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv('RESVIT_CACHE', str(tmp_path/'cache'))
-    tree, common = write_photos(tmp_path/'tree', KINDS, 30), ('--data', 'image_tree', '--resolution', 16, '--image_size', 16, '--width', 8, '--recipe', 'one-cycle')
+    tree, common = write_photos(tmp_path/'tree', KINDS, 30), ('--data', 'image_tree', '--resolution', 16,
+                                                              '--image_size', 16, '--width', 8, '--recipe', 'one-cycle')
     common += ('--split', 'novel:20', '--keep', '--results', tmp_path/'results', '--data_dir', tree)
     out, said = train_said(capsys, *common, '--target', 'subclass', '--epochs', 8)
     model = Path(re.search(r'^model: (.*)$', out, re.M)[1])
     info = load_model(model).info
-    assert said is None and len(info.subclasses) == 6 and info.novelty['level'] == 'subclass' and info.novelty['score'] in LOGIT_SCORES
+    assert said is None and len(info.subclasses) == 6 and info.novelty['level'] == 'subclass'
+    assert info.novelty['score'] in LOGIT_SCORES
     assert f"novel: {info.novelty['score']} above {info.novelty['threshold']:.3f}, on the level of subclasses" in out
     record = read_record(tmp_path/'results'/f'{model.name}.json')
     data = images_of(record.config, tree)
     split = module_runs.find_split('novel:20')(data, 0)
     net = module.ready(load_model(model))
-    def novel(part): return (logit_score(info.novelty['score'], module.image_logits(net, data.images[split[part]])) > info.novelty['threshold']).float().mean()
+    def novel(part):
+        return (logit_score(info.novelty['score'], module.image_logits(net,
+            data.images[split[part]])) > info.novelty['threshold']).float().mean()
     assert novel('valid') < novel('thresholds')    # it was chosen on these
     tables = dict(superclass=['novel', *KINDS], subclass=['novel', *(k for own in KINDS.values() for k in own)])
-    for t, names in tables.items(): (tmp_path/f'{t}_mapping.csv').write_text('index,class\n'+''.join(f'{7*i},{c}\n' for i, c in enumerate(names)), 'utf-8')
+    for t, names in tables.items():
+        (tmp_path/f'{t}_mapping.csv').write_text('index,class\n'+''.join(f'{7*i},{c}\n' for i, c in enumerate(names)),
+                                                 'utf-8')
     table = rows(command(capsys, model, tree, '--mapping', tmp_path, '--names')[0])[1:]
     called = {r[2] for r in table if r[4] == 'novel'}
-    assert called == {'0'} and {r[3] for r in table} == {*KINDS} and all(tables['subclass'][int(r[2])//7] == r[4] for r in table)
+    assert called == {'0'} and {r[3] for r in table} == {*KINDS}
+    assert all(tables['subclass'][int(r[2])//7] == r[4] for r in table)
     trained = [r[4] for r in table if r[0].split('/')[1] in info.subclasses]
     others = [r[4] for r in table if r[0].split('/')[1] not in info.subclasses]
     assert np.mean([c == 'novel' for c in others]) > np.mean([c == 'novel' for c in trained])
-    out, _ = train_said(capsys, *common, '--target', 'superclass', '--epochs', 1)    # a new colour is warm or cold all the same
+    # a new colour is warm or cold all the same
+    out, _ = train_said(capsys, *common, '--target', 'superclass', '--epochs', 1)
     assert 'novel: ' not in out and load_model(re.search(r'^model: (.*)$', out, re.M)[1]).info.novelty is None
 
 
@@ -548,8 +652,10 @@ def test_a_tree_with_classes_aside_leaves_a_threshold(tmp_path, capsys, monkeypa
 def write_course(place, each=20):
     "A course's folder, its numbers odd, and the right answers to its test images"
     tree = write_photos(place.parent/'tree', KINDS, each)
-    strange = write_photos(place.parent/'strange', {'warm': {'white': (250, 240, 230)}, 'cold': {'black': (5, 5, 15)}}, 6)
-    numbers = dict(superclass={'cold': 1, 'novel': 8, 'warm': 5}, subclass={k: 90-3*i for i, k in enumerate(k for own in KINDS.values() for k in own)} | dict(novel=200))
+    strange = write_photos(place.parent/'strange', {'warm': {'white': (250, 240, 230)}, 'cold': {'black': (5, 5, 15)}},
+                           6)
+    numbers = dict(superclass={'cold': 1, 'novel': 8, 'warm': 5}, subclass={k: 90-3*i
+        for i, k in enumerate(k for own in KINDS.values() for k in own)} | dict(novel=200))
     for name in ('train_images', 'test_images'): (place/name).mkdir(parents=True)
     table, answers = ['image,superclass_index,subclass_index,description'], {}
     for n, file in enumerate([*sorted(tree.rglob('*.png')), *sorted(strange.rglob('*.png'))]):
@@ -560,7 +666,8 @@ def write_course(place, each=20):
         else: table.append(f'{n}.png,{own[0]},{own[1]},"a {k}, {s}"')
         shutil.copy(file, place/('test_images' if test else 'train_images')/f'{n}.png')
     (place/'train_data.csv').write_text('\n'.join(table)+'\n', 'utf-8')
-    for t, of in numbers.items(): (place/f'{t}_mapping.csv').write_text('index,class\n'+''.join(f'{i},{c}\n' for c, i in of.items()), 'utf-8')
+    for t, of in numbers.items():
+        (place/f'{t}_mapping.csv').write_text('index,class\n'+''.join(f'{i},{c}\n' for c, i in of.items()), 'utf-8')
     return place, answers
 
 def submit_said(capsys, *options):
@@ -573,22 +680,27 @@ def submit_said(capsys, *options):
 def test_a_submission_from_the_folder_alone(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv('RESVIT_CACHE', str(tmp_path/'cache'))
     course, right = write_course(tmp_path/'course')
-    common = (course, '--profile', 'smoke', '--epochs', 8, '--n_jobs', 1, '--results', tmp_path/'results', '--out', tmp_path/'a.csv')
+    common = (course, '--profile', 'smoke', '--epochs', 8, '--n_jobs', 1, '--results', tmp_path/'results', '--out',
+              tmp_path/'a.csv')
     out, said = submit_said(capsys, *common)
     assert said is None
     header, *table = rows((tmp_path/'a.csv').read_text('utf-8'))
     assert header == ['image', 'superclass_index', 'subclass_index'] and [r[0] for r in table] == sorted(right)
     known = [r for r in table if right[r[0]][1] != 200]
-    assert np.mean([int(r[1]) == right[r[0]][0] for r in known]) > .7 and {int(r[1]) for r in table} <= {1, 5}    # no superclass is novel
+    # no superclass is novel
+    assert np.mean([int(r[1]) == right[r[0]][0] for r in known]) > .7 and {int(r[1]) for r in table} <= {1, 5}
     novel = sum(r[2] == '200' for r in table)
-    assert re.search(rf'a.csv: novel: superclass of 0, subclass of {novel} of {len(right)} images', out) and {int(r[2]) for r in table} <= {*range(63, 91, 3), 200}
+    assert re.search(rf'a.csv: novel: superclass of 0, subclass of {novel} of {len(right)} images', out)
+    assert {int(r[2]) for r in table} <= {*range(63, 91, 3), 200}
     configs = submission_configs('smoke', epochs=8)
     folders = {k: model_folder(run_id(c), tmp_path/'results') for k, c in configs.items()}
     assert [len(load_model(folders['subclass', s]).info.subclasses) for s in (ALL, ASIDE)] == [10, 6]
     lent, own = (load_model(folders['subclass', s]).info.novelty for s in (ALL, ASIDE))
     assert lent['score'] == own['score'] and load_model(folders['superclass', ALL]).info.novelty is None
-    shares = re.search(r'^kinds that nobody showed them +(\d+) +([01]\.\d{3}) +([01]\.\d{3}) +([01]\.\d{3})$', out, re.M)
-    assert int(shares[1]) == 36 and shares[3] == shares[4] and 'trained on 6 of the 10 subclasses' in out and 'hidden labels are not known' in out
+    shares = re.search(r'^kinds that nobody showed them +(\d+) +([01]\.\d{3}) +([01]\.\d{3}) +([01]\.\d{3})$', out,
+                       re.M)
+    assert int(shares[1]) == 36 and shares[3] == shares[4] and 'trained on 6 of the 10 subclasses' in out
+    assert 'hidden labels are not known' in out
     before = (tmp_path/'a.csv').read_bytes()
     monkeypatch.setattr('resvit_nb.runs.train', None)    # whoever trains now, fails
     shutil.rmtree(folders['superclass', ALL])
@@ -602,23 +714,31 @@ def test_a_submission_from_the_folder_alone(tmp_path, capsys, monkeypatch):
     names = [data.subclasses[c] for c in np.setdiff1d(data.subclass[split['test']], data.subclass[split['train']])]
     tests = tmp_path/'held'
     tests.mkdir()
-    for i in np.flatnonzero(np.isin(data.subclass, [data.subclasses.index(n) for n in names])): shutil.copy(course/'train_images'/data.files[i], tests)
+    for i in np.flatnonzero(np.isin(data.subclass, [data.subclasses.index(n) for n in names])):
+        shutil.copy(course/'train_images'/data.files[i], tests)
     said = rows(command(capsys, folders['superclass', ASIDE], folders['subclass', ASIDE], tests, '--names')[0])[1:]
     assert f"{np.mean([r[4] == 'novel' for r in said]):.3f}" == shares[3]
 
 def test_a_submission_with_names_that_are_not_utf8(tmp_path, capsys, monkeypatch):
-    table = pd.DataFrame(dict(image=['gr\udcfcn.png', 'b.png'], superclass_index=[1, 2], subclass_index=[3, 4], superclass=['a', 'novel'], subclass=['c', 'novel']))
-    found = dict(check_folder=(argparse.Namespace(resolution=16), []), describe='a course', train_models={(t, ALL): 'm' for t in ('superclass', 'subclass')}, submit=(table, 'as expected'), keep_memory=None)
+    table = pd.DataFrame(dict(image=['gr\udcfcn.png', 'b.png'], superclass_index=[1, 2], subclass_index=[3, 4],
+                              superclass=['a', 'novel'], subclass=['c', 'novel']))
+    found = dict(check_folder=(argparse.Namespace(resolution=16), []), describe='a course',
+                 train_models={(t, ALL): 'm' for t in ('superclass', 'subclass')}, submit=(table, 'as expected'),
+                 keep_memory=None)
     for name, value in found.items(): monkeypatch.setattr(f'resvit_nb.submit.{name}', lambda *args, value=value: value)
     out, said = command(capsys, tmp_path, '--out', tmp_path/'a.csv', '--results', tmp_path/'results', of=resvit_submit)
-    assert said is None and (tmp_path/'a.csv').read_text('utf-8') == 'image,superclass_index,subclass_index\ngr\\udcfcn.png,1,3\nb.png,2,4\n'
+    assert said is None
+    assert (tmp_path/'a.csv').read_text('utf-8') == (
+        'image,superclass_index,subclass_index\ngr\\udcfcn.png,1,3\nb.png,2,4\n')
 
 def test_superclasses_that_are_novel(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv('RESVIT_CACHE', str(tmp_path/'cache'))
     course, right = write_course(tmp_path/'course')
-    others = {f'thing{i}': {f'kind{i}{j}': (250-20*j, 250-9*i, 250) if j % 2 else (10*j, 5, 8*i) for j in range(2)} for i in range(2)}
+    others = {f'thing{i}': {f'kind{i}{j}': (250-20*j, 250-9*i, 250) if j % 2 else (10*j, 5, 8*i) for j in range(2)}
+              for i in range(2)}
     place = write_photos(tmp_path/'others', others, 12)
-    common = (course, '--profile', 'smoke', '--epochs', 2, '--n_jobs', 1, '--results', tmp_path/'results', '--others', place)
+    common = (course, '--profile', 'smoke', '--epochs', 2, '--n_jobs', 1, '--results', tmp_path/'results', '--others',
+              place)
     out, said = submit_said(capsys, *common, '--out', tmp_path/'a.csv')
     assert said is None and re.search(r'^pictures of none of the superclasses +24 ', out, re.M)
     table = rows((tmp_path/'a.csv').read_text('utf-8'))[1:]
@@ -634,12 +754,18 @@ def test_thresholds_of_an_earlier_submission_do_not_stay(tmp_path, monkeypatch):
     folders = {key: random_model(tmp_path/f'{i}', key[0]) for i, key in enumerate(configs)}
     for key, folder in folders.items(): set_novelty(folder, -.3, level=key[0])
     before = [(f/'model.safetensors').read_bytes() for f in folders.values()]
-    for name, value in dict(find_thresholds={key: new if key[0] == 'subclass' else None for key in configs}, expectations={}, predict_images='answers').items(): monkeypatch.setattr(f'resvit_nb.submit.{name}', lambda *args, value=value, **options: value)
+    for name, value in dict(find_thresholds={key: new if key[0] == 'subclass' else None for key in configs},
+                            expectations={},
+                            predict_images='answers').items(): monkeypatch.setattr(f'resvit_nb.submit.{name}',
+                                lambda *args, value=value, **options: value)
     assert submit(configs, folders, None, [], None, tmp_path)[0] == 'answers'
-    assert {key: load_model(f).info.novelty for key, f in folders.items()} == {key: new if key[0] == 'subclass' else None for key in configs}
+    assert {key: load_model(f).info.novelty for key, f in folders.items()} == {key: new if key[0] == 'subclass'
+        else None for key in configs}
     assert [(f/'model.safetensors').read_bytes() for f in folders.values()] == before
 
-def no_novel(course): (course/'subclass_mapping.csv').write_text((course/'subclass_mapping.csv').read_text('utf-8').replace('200,novel\n', ''), 'utf-8')
+def no_novel(course):
+    (course/'subclass_mapping.csv').write_text((course/'subclass_mapping.csv').read_text('utf-8').replace('200,novel\n',
+        ''), 'utf-8')
 def broken_test(course): next((course/'test_images').iterdir()).write_bytes(b'GIF89a')
 def broken_train(course): next((course/'train_images').iterdir()).write_bytes(b'')
 def none_to_answer(course): shutil.rmtree(course/'test_images'); (course/'test_images').mkdir()
@@ -649,12 +775,20 @@ def few(course):
     (course/'train_data.csv').write_text('\n'.join([lines[0], *lines[1:200:6]])+'\n', 'utf-8')
 
 @pytest.mark.parametrize('harm, options, message', [
-    (no_novel, (), "subclass_mapping.csv: class 'novel' missing"), (broken_test, (), 'not a readable image'), (broken_train, (), 'not a readable image'), (none_to_answer, (), 'test_images: no image found'),
-    (no_tests, (), 'test_images: folder missing: expected train_data.csv (image,superclass_index,subclass_index), superclass_mapping.csv and subclass_mapping.csv (index,class), and the '
-                   'images in train_images/ and test_images/; found subclass_mapping.csv, superclass_mapping.csv, test_shuffle/, train_data.csv, train_images/'),
-    (few, (), 'too few to split 8:1:1'), (None, ('--out', 'a.json'), 'out a.json: expected a name that ends in .csv'), (None, ('--out', 'no/a.csv'), 'there is no folder'),
-    (None, ('--profile', 'huge'), "profile 'huge': expected one of smoke, quick, paper"), (None, ('--model', 'vgg'), "model 'vgg': expected one of resnet50"), (None, ('--epochs', '0'), 'epochs 0: expected an integer'),
-    (None, ('--others', 'nowhere'), 'others nowhere: folder or archive missing'), (None, ('--weights', 'nowhere'), "weights 'nowhere': expected none, imagenet"), (None, ('--n_jobs', '0'), 'n_jobs 0')])
+    (no_novel, (), "subclass_mapping.csv: class 'novel' missing"), (broken_test, (), 'not a readable image'),
+    (broken_train, (), 'not a readable image'), (none_to_answer, (), 'test_images: no image found'),
+    (no_tests, (), 'test_images: folder missing: expected train_data.csv (image,superclass_index,subclass_index), '
+                   'superclass_mapping.csv and subclass_mapping.csv (index,class), and the '
+                   'images in train_images/ and test_images/; found subclass_mapping.csv, superclass_mapping.csv, '
+                   'test_shuffle/, train_data.csv, train_images/'),
+    (few, (), 'too few to split 8:1:1'), (None, ('--out', 'a.json'), 'out a.json: expected a name that ends in .csv'),
+    (None, ('--out', 'no/a.csv'), 'there is no folder'),
+    (None, ('--profile', 'huge'), "profile 'huge': expected one of smoke, quick, paper"),
+    (None, ('--model', 'vgg'), "model 'vgg': expected one of resnet50"),
+    (None, ('--epochs', '0'), 'epochs 0: expected an integer'),
+    (None, ('--others', 'nowhere'), 'others nowhere: folder or archive missing'),
+    (None, ('--weights', 'nowhere'), "weights 'nowhere': expected none, imagenet"),
+    (None, ('--n_jobs', '0'), 'n_jobs 0')])
 def test_a_bad_course_is_refused_before_any_training(tmp_path, capsys, monkeypatch, harm, options, message):
     monkeypatch.setenv('RESVIT_CACHE', str(tmp_path/'cache')); monkeypatch.chdir(tmp_path)
     monkeypatch.setattr('resvit_nb.runs.train', None)
@@ -664,8 +798,10 @@ def test_a_bad_course_is_refused_before_any_training(tmp_path, capsys, monkeypat
     assert message in said and said.startswith('resvit_submit: error: ') and '\n' not in said
     assert not [p for p in tmp_path.rglob('*.csv') if p.parent != course] and not (tmp_path/'results').exists()
 
-@pytest.mark.parametrize('ask', [lambda c: (resvit_submit, [c]), lambda c: (resvit_data, ['--data', 'bird_dog_reptile', '--data_dir', c]),
-                                 lambda c: (resvit_train, ['--data', 'bird_dog_reptile', '--data_dir', c]), lambda c: (resvit_predict, [c.parent/'model', c])])
+@pytest.mark.parametrize('ask', [lambda c: (resvit_submit, [c]), lambda c: (resvit_data,
+    ['--data', 'bird_dog_reptile', '--data_dir', c]),
+                                 lambda c: (resvit_train, ['--data', 'bird_dog_reptile', '--data_dir', c]),
+                                 lambda c: (resvit_predict, [c.parent/'model', c])])
 def test_another_edition_is_refused_with_both_layouts(tmp_path, capsys, monkeypatch, ask):
     "As the course of another year hands it out: other names, folders by number, pictures of 8 px"
     monkeypatch.chdir(tmp_path)
@@ -673,15 +809,20 @@ def test_another_edition_is_refused_with_both_layouts(tmp_path, capsys, monkeypa
     random_model(tmp_path/'model')
     for name in ('train_shuffle/0', 'train_shuffle/1', 'test_shuffle'):
         (edition/name).mkdir(parents=True)
-        for i in range(3): Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(edition/name/f'{i}.jpg')
+        for i in range(3):
+            Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(edition/name/f'{i}.jpg')
     (edition/'train_data.csv').write_text('image,superclass_index,subclass_index\n0.jpg,0,1\n', 'utf-8')
-    for name in ('super', 'sub'): (edition/f'{name}_classes_mapping.csv').write_text('index,class\n0,bird\n3,novel\n', 'utf-8')
+    for name in ('super', 'sub'):
+        (edition/f'{name}_classes_mapping.csv').write_text('index,class\n0,bird\n3,novel\n', 'utf-8')
     f, options = ask(edition)
     before = sorted(tmp_path.rglob('*'))
     with pytest.raises(SystemExit) as e: f.command([*map(str, options)])
     said = str(e.value.code)
-    assert 'expected train_data.csv (image,superclass_index,subclass_index), superclass_mapping.csv and subclass_mapping.csv (index,class), and the images in train_images/' in said
-    assert 'found sub_classes_mapping.csv, super_classes_mapping.csv, test_shuffle/, train_data.csv, train_shuffle/' in said and '\n' not in said
+    assert ('expected train_data.csv (image,superclass_index,subclass_index), superclass_mapping.csv and '
+            'subclass_mapping.csv (index,class), and the images in train_images/') in said
+    found = 'found sub_classes_mapping.csv, super_classes_mapping.csv, test_shuffle/, train_data.csv, train_shuffle/'
+    assert found in said
+    assert '\n' not in said
     assert sorted(tmp_path.rglob('*')) == before
 
 
@@ -691,7 +832,8 @@ def process(code):
     return subprocess.run([sys.executable, '-c', code], capture_output=True, encoding='utf-8', cwd=ROOT)
 
 def as_script(name, *options):
-    return process(f"import sys; sys.argv = {[name, *options]!r}; from resvit_nb.commands import main; main(); print('torch' in sys.modules)")
+    return process(f"import sys; sys.argv = {[name, *options]!r}; from resvit_nb.commands import main; main(); "
+                   f"print('torch' in sys.modules)")
 
 @pytest.mark.parametrize('name', COMMANDS)
 def test_stored_help_is_what_the_command_prints(name, monkeypatch):
@@ -715,13 +857,19 @@ def test_help_imports_nothing_heavy(name):
 
 def test_anything_else_is_the_command():
     done = as_script('resvit_train', '--drop', '1')
-    assert (done.returncode, done.stdout) == (1, '') and done.stderr == 'resvit_train: error: drop 1.0: expected a rate of at least 0 and below 1\n'
+    assert (done.returncode, done.stdout) == (1, '')
+    assert done.stderr == 'resvit_train: error: drop 1.0: expected a rate of at least 0 and below 1\n'
 
 def test_names_at_the_top():
-    code = "import sys, resvit_nb; assert {'create_model', '__version__'} <= {*dir(resvit_nb)}; from resvit_nb import commands; assert 'torch' not in sys.modules; "
-    code += "net = resvit_nb.create_model('resnet50', 3, width=8); help(resvit_nb.create_model); assert 'fastai' not in sys.modules; resvit_nb.nothing"
+    code = (
+        "import sys, resvit_nb; assert {'create_model', '__version__'} <= {*dir(resvit_nb)}; from resvit_nb import "
+        "commands; assert 'torch' not in sys.modules; ")
+    code += (
+        "net = resvit_nb.create_model('resnet50', 3, width=8); help(resvit_nb.create_model); assert 'fastai' not in "
+        "sys.modules; resvit_nb.nothing")
     done = process(code)
-    assert "dropout rate before the classifier, 0 <= drop < 1" in done.stdout and done.stderr.endswith("AttributeError: module 'resvit_nb' has no attribute 'nothing'\n")
+    assert "dropout rate before the classifier, 0 <= drop < 1" in done.stdout
+    assert done.stderr.endswith("AttributeError: module 'resvit_nb' has no attribute 'nothing'\n")
 
 @pytest.mark.parametrize('name', NAMES)
 def test_help_explains_every_parameter_of_a_name(name):
@@ -739,7 +887,8 @@ from resvit_nb import runs
 from resvit_nb.config import RunConfig, brief, run_id
 config = RunConfig(n_per_subclass=10, resolution=16, image_size=16, width=8, epochs=1)
 plain, smooth = (runs.train(c, runs.images_of(c)) for c in (config, replace(config, smoothing=.5)))
-print(runs.__file__, run_id(config), plain.epochs[0]['train_loss'], smooth.epochs[0]['train_loss'], brief(smooth.config), sep='|')
+losses = [r.epochs[0]['train_loss'] for r in (plain, smooth)]
+print(runs.__file__, run_id(config), *losses, brief(smooth.config), sep='|')
 RunConfig(smoothing=1.)
 """
 
@@ -753,7 +902,9 @@ def test_the_example_of_a_new_setting_is_what_it_takes(made, tmp_path):
             old, new = (''.join(l[1:] for l in block.splitlines(True) if l[0] == sign) for sign in '-+')
             assert file.read_text('utf-8').count(old) == 1, old
             file.write_text(file.read_text('utf-8').replace(old, new))
-    done = subprocess.run([sys.executable, '-c', TRY], capture_output=True, encoding='utf-8', cwd=tmp_path, env=os.environ | {'PYTHONPATH': str(tmp_path)})
+    done = subprocess.run([sys.executable, '-c', TRY], capture_output=True, encoding='utf-8', cwd=tmp_path,
+                          env=os.environ | {'PYTHONPATH': str(tmp_path)})
     where, name, plain, smooth, words = done.stdout.splitlines()[-1].split('|')
     assert where.startswith(str(tmp_path)) and name == run_id(replace(SMALL, split='3:1:6'))
-    assert plain != smooth and 'smoothing 0.5' in words and done.stderr.endswith('smoothing 1.0: expected a rate of at least 0 and below 1\n')
+    assert plain != smooth and 'smoothing 0.5' in words
+    assert done.stderr.endswith('smoothing 1.0: expected a rate of at least 0 and below 1\n')

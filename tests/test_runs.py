@@ -22,14 +22,16 @@ def results(tmp_path, monkeypatch):
     return tmp_path/'results'
 
 # ---- what cannot be trained
-@pytest.mark.parametrize('changes', [dict(width=100_000), dict(width=2_000_000_000), dict(image_size=8192, batch_size=10**6)], ids=str)
+@pytest.mark.parametrize('changes', [dict(width=100_000), dict(width=2_000_000_000),
+                                     dict(image_size=8192, batch_size=10**6)], ids=str)
 def test_what_cannot_fit_into_memory_is_refused(changes):
     with pytest.raises(InputError, match='GiB of memory, and .* are free: expected a smaller network or batch'):
         check_memory(RunConfig(**changes), 87, 10**6, torch.device('cpu'))
 
 def test_a_results_folder_that_cannot_be_written_is_known_before_training(results):
     results.parent.mkdir(exist_ok=True); results.write_text('a file', 'utf-8')
-    with pytest.raises(InputError, match='results .*: cannot be written: expected a folder to write to'): run(SMALL, results)
+    with pytest.raises(InputError, match='results .*: cannot be written: expected a folder to write to'):
+        run(SMALL, results)
 
 @pytest.mark.parametrize('ends', ('finished', 'failed'))
 def test_a_run_gives_its_memory_back_without_a_collector(results, monkeypatch, ends):
@@ -47,7 +49,8 @@ def test_a_run_gives_its_memory_back_without_a_collector(results, monkeypatch, e
     assert [n() for n in networks] == [None] and results.exists() == (ends=='finished')
 
 @pytest.mark.parametrize('changes, message', [
-    (dict(weights='fractals-subclass-resnet50-0000000000'), 'expected none, imagenet, a .safetensors or .pth file, a model folder, or a run that has its record in'),
+    (dict(weights='fractals-subclass-resnet50-0000000000'),
+     'expected none, imagenet, a .safetensors or .pth file, a model folder, or a run that has its record in'),
     (dict(weights='nowhere.safetensors'), 'there is no file nowhere.safetensors')], ids=['no run', 'no file'])
 def test_weights_that_are_not_there(results, changes, message):
     with pytest.raises(InputError, match=message): run(replace(SMALL, **changes), results)
@@ -61,7 +64,8 @@ def test_weights_of_another_width(results):
 @pytest.mark.parametrize('argv, message', [
     (('--drop', '1.5'), 'drop 1.5: expected a rate of at least 0 and below 1'),
     (('--drop', 'half'), "argument --drop: invalid float value: 'half' (see --help)"),
-    (('--data', 'bird_dog_reptile'), "data 'bird_dog_reptile' is read from disk: expected its folder as data_dir")], ids=lambda a: ' '.join(a) if isinstance(a, tuple) else '')
+    (('--data', 'bird_dog_reptile'), "data 'bird_dog_reptile' is read from disk: expected its folder as data_dir")],
+    ids=lambda a: ' '.join(a) if isinstance(a, tuple) else '')
 def test_the_command_refuses_in_one_line(results, argv, message):
     with pytest.raises(SystemExit) as left: resvit_train.command([*argv, '--results', str(results)])
     assert left.value.code == f'resvit_train: error: {message}' and not results.exists()
@@ -69,7 +73,8 @@ def test_the_command_refuses_in_one_line(results, argv, message):
 def test_both_commands_look_into_the_same_folder_unless_told():
     from inspect import signature
     from resvit_nb.audit import resvit_runs
-    assert signature(resvit_train).parameters['results'].default == signature(resvit_runs).parameters['results'].default == 'out/results'
+    defaults = [signature(command).parameters['results'].default for command in (resvit_train, resvit_runs)]
+    assert defaults == ['out/results']*2
 
 # ---- what a run begins with
 @pytest.fixture
@@ -92,7 +97,9 @@ def test_other_weights_under_the_same_path_are_another_question(results, begun):
     assert run(record.config, results).started == record.started
     other = write(2)
     with pytest.raises(InputError) as e: run(record.config, results)
-    assert str(e.value) == f"record {path}: began with other weights (sha256 {record.weights['begun'][:12]}) than {file} holds now ({other[:12]}): expected another results folder"
+    assert str(e.value) == (
+        f"record {path}: began with other weights (sha256 {record.weights['begun'][:12]}) than {file} holds now "
+        f"({other[:12]}): expected another results folder")
     assert path.read_bytes() == kept
     there = run(record.config, results.parent/'other')
     assert there.weights == dict(begun=other) and not np.array_equal(there.images['loss'], record.images['loss'])
@@ -107,16 +114,19 @@ def test_weights_that_are_gone_leave_the_record(results, begun):
 def test_the_command_says_it_in_one_line(results, begun):
     record, file, write = begun
     write(2)
-    options = [w for k, v in dict(weights=file, drop=.2, width=8, n_per_subclass=10, resolution=16, image_size=16, epochs=1, results=results).items() for w in (f'--{k}', str(v))]
+    options = [w for k, v in dict(weights=file, drop=.2, width=8, n_per_subclass=10, resolution=16, image_size=16,
+                                  epochs=1, results=results).items() for w in (f'--{k}', str(v))]
     with pytest.raises(SystemExit) as left: resvit_train.command(options)
-    assert left.value.code.startswith('resvit_train: error: record ') and 'began with other weights' in left.value.code and '\n' not in left.value.code
+    assert left.value.code.startswith('resvit_train: error: record ') and 'began with other weights' in left.value.code
+    assert '\n' not in left.value.code
 
 # ---- the code
 COMMITS = """import json, subprocess
 from pathlib import Path
 from resvit_nb.records import source_commit
 outside = source_commit()
-for command in (['init', '-q'], ['add', '.'], ['commit', '-qm', 'one']): subprocess.run(['git', '-c', 'user.name=a', '-c', 'user.email=a@b', *command], check=True)
+for command in (['init', '-q'], ['add', '.'], ['commit', '-qm', 'one']):
+    subprocess.run(['git', '-c', 'user.name=a', '-c', 'user.email=a@b', *command], check=True)
 clean = source_commit()
 Path('resvit_nb/__init__.py').write_text('changed = True', 'utf-8')
 print(json.dumps([outside, clean, source_commit()]))"""
@@ -124,7 +134,8 @@ print(json.dumps([outside, clean, source_commit()]))"""
 def test_a_record_names_the_commit_of_its_code(tmp_path):
     shutil.copytree(ROOT/'resvit_nb', tmp_path/'resvit_nb', ignore=shutil.ignore_patterns('__pycache__'))
     env = os.environ | dict(PYTHONPATH=str(tmp_path))
-    said = subprocess.run([sys.executable, '-W', 'ignore', '-c', COMMITS], cwd=tmp_path, env=env, capture_output=True, encoding='utf-8', check=True).stdout
+    said = subprocess.run([sys.executable, '-W', 'ignore', '-c', COMMITS], cwd=tmp_path, env=env, capture_output=True,
+                          encoding='utf-8', check=True).stdout
     outside, clean, changed = json.loads(said)
     assert outside == {} and len(clean['commit']) == 40 and clean['clean'] and changed == dict(clean, clean=False)
 
@@ -140,7 +151,8 @@ def test_no_module_of_this_floor_imports_one_above_it():
 def test_the_longest_run_is_trained_first_and_the_order_of_records_is_that_of_the_list(results, monkeypatch, capsys):
     configs = [replace(SMALL, epochs=n) for n in (1, 3, 2)]
     trained, train = [], runs.train
-    monkeypatch.setattr(runs, 'train', lambda config, *a, **k: (trained.append(config.epochs), train(config, *a, **k))[1])
+    monkeypatch.setattr(runs, 'train', lambda config, *a, **k: (trained.append(config.epochs),
+                                                                train(config, *a, **k))[1])
     records = workers.run_all(configs, results, n_jobs=1)
     assert trained == [3, 2, 1] and [len(r.epochs) for r in records] == [1, 3, 2]
     lines = [l for l in capsys.readouterr().out.splitlines() if l.startswith('run ')]
@@ -176,7 +188,8 @@ def test_as_many_jobs_as_cores_and_memory_allow(cores, gib, jobs, monkeypatch):
     monkeypatch.setattr(workers.psutil, 'virtual_memory', lambda: type('Memory', (), dict(available=gib<<30)))
     assert workers.default_jobs() == jobs
 
-@pytest.mark.parametrize('name, error, said', [('ExecutorManagerThread', KeyError, False), ('ExecutorManagerThread', ValueError, True), ('mine', KeyError, True)])
+@pytest.mark.parametrize('name, error, said', [('ExecutorManagerThread', KeyError, False),
+                                               ('ExecutorManagerThread', ValueError, True), ('mine', KeyError, True)])
 def test_only_the_error_of_a_task_that_is_gone_is_kept_back(name, error, said, monkeypatch):
     heard = []
     monkeypatch.setattr(threading, 'excepthook', lambda args: heard.append(args.exc_type))
@@ -195,5 +208,9 @@ def test_classes_set_aside_are_no_other_names(split, results):
     assert 0 < len(names) < 87 and check_data(record, results, data, None) is record
     trained = int(data.subclass[parts['train'][0]])
     other = replace(data, subclasses=[f'x{n}' if i == trained else n for i, n in enumerate(data.subclasses)])
-    assert check_data(SimpleNamespace(config=config, data=dict(fingerprint=data.fingerprint)), results, other, None)    # the first records name no class
-    with pytest.raises(InputError, match=f"made when the class 'x{data.subclasses[trained]}' of fractals was called '{data.subclasses[trained]}': expected another results folder"): check_data(record, results, other, None)
+    # the first records name no class
+    assert check_data(SimpleNamespace(config=config, data=dict(fingerprint=data.fingerprint)), results, other, None)
+    with pytest.raises(InputError,
+                       match=f"made when the class 'x{data.subclasses[trained]}' of fractals was called "
+                             f"'{data.subclasses[trained]}': expected another results folder"):
+        check_data(record, results, other, None)

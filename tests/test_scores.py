@@ -40,10 +40,13 @@ def test_logits_and_labels_of_other_kinds():
             found = score_images(given, labels)
             assert all(np.array_equal(found[k], v) for k, v in expected.items())
 
-@pytest.mark.parametrize('logits, labels, kind', [((3, 4), (2,), torch.long), ((3,), (3,), torch.short), ((2, 4), (2, 1), torch.long), ((2, 4, 1), (2,), torch.long),
+@pytest.mark.parametrize('logits, labels, kind', [((3, 4), (2,), torch.long), ((3,), (3,), torch.short),
+                                                  ((2, 4), (2, 1), torch.long), ((2, 4, 1), (2,), torch.long),
                                                   ((2, 4), (2,), torch.float32), ((2, 4), (2,), torch.bfloat16)])
 def test_labels_and_logits_that_do_not_fit(logits, labels, kind):
-    with pytest.raises(InputError, match=r'^labels torch\.\w+ \(.*\), logits \(.*\): expected whole numbers \(N,\) and logits \(N, C\)$'):
+    with pytest.raises(InputError,
+                       match=r'^labels torch\.\w+ \(.*\), logits \(.*\): expected whole numbers \(N,\) and logits \(N, '
+                             r'C\)$'):
         score_images(torch.zeros(logits), torch.zeros(labels, dtype=kind))
 
 def test_scores_of_a_network_that_diverged():
@@ -88,14 +91,16 @@ labels = np.array([0,1,0,0,1,1,1,1,1,1,2,2])
     (lambda: find_parent(coarse, fine), 'trained on superclass and subclass, expected subclass and superclass'),
     (lambda: find_parent(fine, facts(coarse, fingerprint='a'*64)), 'made from different data'),
     (lambda: find_parent(fine, other(coarse, index=np.arange(12)[::-1])), 'tested on different images'),
-    (lambda: find_parent(fine, other(coarse, label=labels)), 'subclass 0 has 2 superclasses among the test images, expected 1'),
+    (lambda: find_parent(fine, other(coarse, label=labels)),
+     'subclass 0 has 2 superclasses among the test images, expected 1'),
     (lambda: find_parent(facts(fine, classes=7), coarse), 'subclass 6 has 0 superclasses'),
     (lambda: superclass_correct_through_subclass(coarse, parent), 'trained on superclass, expected subclass'),
     (lambda: superclass_correct_through_subclass(fine, parent[:3]), 'parent: 3 entries, expected 6'),
     (lambda: hierarchy_images(config(fine, seed=1, drop=.5), coarse), 'differ in drop, seed, expected'),
     (lambda: hierarchy_table([]), 'pairs: none given'),
     (lambda: hierarchy_table([(fine, coarse)]*2), 'seeds 0, 0, expected each seed once'),
-    (lambda: hierarchy_table([(fine, coarse), tuple(config(r, seed=1, drop=.5) for r in (fine, coarse))]), 'differ in their seeds only'),
+    (lambda: hierarchy_table([(fine, coarse), tuple(config(r, seed=1, drop=.5) for r in (fine, coarse))]),
+     'differ in their seeds only'),
     (lambda: class_names(coarse, ['bird', 'dog']), 'names: 2 given, expected 3'),
     (lambda: worst_confusions(fine, [0, 0]), 'parent: 2 entries, expected 6'),
     (lambda: class_order(coarse, [0, 0, 1]), 'order: expected each of the 3 classes'),
@@ -125,7 +130,8 @@ def test_the_table_of_bins_gives_the_calibration_error():
     record = other(record, confidence=rng.uniform(1/3, 1, 500).astype(np.float32))
     table = calibration_table(record)
     error = (table.images*(table.accuracy-table.confidence).abs()).sum()/500
-    assert np.isclose(error, calibration_error(record.images['confidence'], record.images['prediction']==record.images['label']))
+    assert np.isclose(error, calibration_error(record.images['confidence'],
+                                               record.images['prediction']==record.images['label']))
 
 @pytest.mark.parametrize('classes, ticks', [(11, ['0']), (87, ['0', '20', '40', '60', '80'])])
 def test_a_confusion_matrix_of_many_classes_has_few_numbers(classes, ticks):
@@ -138,8 +144,10 @@ def test_a_confusion_matrix_of_many_classes_has_few_numbers(classes, ticks):
 
 @pytest.mark.parametrize('label', [3, -1, 2**20])
 def test_labels_that_no_output_stands_for(label):
-    with pytest.raises(InputError, match=f'label {label} out of range: expected 0 to 2'): score_images(torch.rand(2, 3), torch.tensor([0, label]))
+    with pytest.raises(InputError, match=f'label {label} out of range: expected 0 to 2'):
+        score_images(torch.rand(2, 3), torch.tensor([0, label]))
     assert score_images(torch.rand(2, 3), torch.tensor([0, NOVEL]))['rank'][1] > 2
 
 def test_no_image_has_no_score():
-    with pytest.raises(InputError, match='no image to score: expected at least one'): score_images(torch.rand(0, 3), torch.zeros(0, dtype=torch.long))
+    with pytest.raises(InputError, match='no image to score: expected at least one'):
+        score_images(torch.rand(0, 3), torch.zeros(0, dtype=torch.long))
