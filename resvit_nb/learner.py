@@ -6,8 +6,8 @@
 __all__ = ['keras_adam', 'one_cycle_adamw', 'RECIPES', 'BAR', 'PRECISIONS', 'SMALLEST_BF16', 'adamw', 'adamw_of_parameters',
            'Hypers', 'Groups', 'Recipe', 'find_recipe', 'scheduled_lrs', 'is_training', 'EpochLog', 'Progress',
            'shorten', 'choose_precision', 'InBfloat16', 'autocast_forward', 'keep_memory', 'classifier',
-           'check_outputs', 'FrozenBackbone', 'RecipeSchedule', 'ByChannels', 'image_learner', 'pixels_of',
-           'Unlabelled']
+           'check_outputs', 'FrozenBackbone', 'RecipeSchedule', 'ByChannels', 'ImageLearner', 'image_learner',
+           'pixels_of', 'Unlabelled']
 
 # %% ../nbs/30_learner.ipynb #526ea91e
 import ctypes,sys,time
@@ -38,6 +38,7 @@ from fastai.optimizer import OptimWrapper, detuplify_pg, set_item_pg
 from fastai.torch_core import TensorImage
 from fastcore.basics import chunked, noop, patch
 from fastcore.foundation import L
+from fastprogress.fastprogress import master_bar
 from torch import nn
 from tqdm import tqdm
 
@@ -154,7 +155,8 @@ class Progress(Callback):
     order = 62    # after the log, before early stopping
     def __init__(self, label='training'):
         self.label,self.alone,self.said = label,current_process().name=='MainProcess',time.time()
-    def before_fit(self): self.run,self.bar,self.skipped = is_training(self),None,0
+    def before_fit(self):
+        self.run,self.bar,self.graph,self.skipped = is_training(self),None,None,0
     def after_batch(self):
         if not self.training: return
         if self.bar is None: self.begin(len(self.yb[0]))
@@ -165,7 +167,16 @@ class Progress(Callback):
         if self.bar is not None and log.row is not None: self.say(log.row)
     def after_fit(self):
         if self.bar is not None: self.bar.close()
-        self.bar = None    # it holds the terminal, which no file can
+        if hasattr(self.graph, 'graph_fig'): self.graph.on_iter_end()
+        self.bar = self.graph = None
+    def __getstate__(self): return vars(self)|dict(bar=None, graph=None)    # they hold the terminal and a figure
+    @property
+    def mbar(self):
+        "What fastai's `ShowGraphCallback` draws on, in a notebook, and `tta` counts with"
+        self.graph = self.graph or master_bar(range(1))
+        return self.graph
+    @mbar.setter
+    def mbar(self, bar): self.graph = bar
 
 # %% ../nbs/30_learner.ipynb #d8284fe3
 def shorten(label:str, width:int=16) -> str:
@@ -286,6 +297,15 @@ class RecipeSchedule(ParamScheduler):
 class ByChannels(ChannelsLast):
     "fastai's callback under another name, by which its `to_channelslast` does not take its work as done"
 
+class ImageLearner(Learner):
+    "fastai's Learner, which gets back the progress that `no_bar` took away"
+    @contextmanager
+    def no_bar(self):
+        taken = [cb for cb in self.cbs if cb.name=='progress']
+        self.remove_cbs(taken)
+        try: yield self
+        finally: self.add_cbs(taken)
+
 # %% ../nbs/30_learner.ipynb #56a69c5f
 def image_learner(
     dls:DataLoaders,               # From `image_loaders`
@@ -306,10 +326,10 @@ def image_learner(
     cbs = [ByChannels(), EpochLog(), Progress(label)]
     if freeze: cbs.append(FrozenBackbone())
     if how.schedule: cbs.append(RecipeSchedule(recipe))
-    learn = Learner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=how.opt_func, lr=how.lr, cbs=cbs)
+    learn = ImageLearner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=how.opt_func, lr=how.lr)
     learn.remove_cb(ProgressCallback)    # ours is enough
     learn.logger = noop
-    return learn
+    return learn.add_cbs(cbs)
 
 # %% ../nbs/30_learner.ipynb #6fcdd473
 def pixels_of(item, resolution:int) -> torch.Tensor:

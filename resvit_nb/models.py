@@ -647,14 +647,15 @@ def load_model(
 # %% ../nbs/22_models.ipynb #ec37dfb2
 def set_novelty(
     folder:str|Path,                # A model folder
-    threshold:float,                # Images whose score is above it are novel
+    threshold:float|None,           # Images whose score is above it are novel; None: no image is
     score:str='maximum softmax',    # Larger for what is less known: maximum softmax, maximum logit, energy or entropy
     level:str='subclass',           # superclass or subclass: the classes that the score is about
 ) -> ModelInfo:
-    "Let a model folder call images `novel`"
+    "Let a model folder call images `novel`, or no longer"
     config = read_config(folder)
     info = read_info(config, f'{folder}/config.json')
     expect(info is not None, str(folder), 'a model folder', 'another one')
-    info = check_info(replace(info, novelty=dict(score=score, threshold=plain(threshold), level=level)))
+    novelty = None if threshold is None else dict(score=score, threshold=plain(threshold), level=level)
+    info = check_info(replace(info, novelty=novelty))
     write_config(folder, config | asdict(info))
     return info

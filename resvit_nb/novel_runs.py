@@ -391,7 +391,7 @@ def chosen_scores(frame:pd.DataFrame) -> dict:    # (level, network) -> one of `
 def which_is_better(samples:dict, level:str, chosen:dict) -> str:
     "ViT against ResNet-50 on a level, in words"
     a,b = (samples[level,network,chosen[level,network]] for network in NETWORKS)
-    if not (a.df and b.df): return 'with one run of each, nothing can be said of which does better'
+    if min(a.n, b.n)<2: return 'with a single run of a network, nothing can be said of which does better'
     if max(shares_between(a)[0], shares_between(b)[0])<=.5: return '**neither can be told from guessing**'
     e = difference(a, b)
     middle = (a.mean+b.mean)/2

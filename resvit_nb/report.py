@@ -343,10 +343,10 @@ def lead_words(body:Body) -> str:
     if all(claim_word(c, body) in ('not decided yet','not run','not comparable') for c in asked):
         return f"On {place}, {n or 'none'} of {planned} runs are made, and no claim is decided yet."
     still = [c for c in asked if status(body, c)!='final']
-    worth = f'. Final: {len(asked)-len(still)}; runs still to come for the others: {missing_runs(body, still)}'
-    worth *= bool(still)
+    left = f'. Final: {len(asked)-len(still)}; runs still to come for the others: {missing_runs(body, still)}'
+    left = left if still else ''
     whose = f"The paper's {len(CLAIMS)}" if len(asked)==len(CLAIMS) else f"{len(asked)} of the paper's {len(CLAIMS)}"
-    return f'**{whose} claims: {counting(body, asked)}**, on {place}{worth}. {named_claims(body)}'.rstrip()
+    return f'**{whose} claims: {counting(body, asked)}**, on {place}{left}. {named_claims(body)}'.rstrip()
 
 # %% ../nbs/54_report.ipynb #d2f1bdae
 def named_claims(body:Body) -> str:

@@ -14,7 +14,7 @@ from fastcore.script import Param
 from .core import InputError, console_script, write_atomically
 from .images import NOVEL, TARGETS, HierarchicalImages, as_trained, find_split
 from .sources import COURSE, check_course, describe, load_data
-from .models import load_model, read_config, write_config
+from .models import load_model, set_novelty
 from .learner import keep_memory
 from .novelty import lend_novelty, novelty_entry
 from .config import RunConfig, find_profile
@@ -147,8 +147,7 @@ def submit(configs:dict, models:dict, data:HierarchicalImages, images:list, fore
     "The table of answers for `images`, and the words on what to expect of it"
     seed, nets = configs['subclass', ALL].split_seed, {key: ready(load_model(m)) for key, m in models.items()}
     for key, novelty in find_thresholds(nets, data, foreign, seed).items():
-        nets[key].info = replace(nets[key].info, novelty=novelty)
-        write_config(models[key], read_config(models[key]) | dict(novelty=novelty))
+        nets[key].info = set_novelty(models[key], **(novelty or dict(threshold=None)))
     found = expectations({t: nets[t, ASIDE] for t in TARGETS}, data, foreign, seed)
     table = predict_images([nets[t, ALL] for t in TARGETS], images, mapping=folder)
     kept, every = (len(nets['subclass', s].info.subclasses) for s in (ASIDE, ALL))

@@ -16,12 +16,13 @@ from resvit_nb.models import new_model
 from resvit_nb.learner import RECIPES, FrozenBackbone, Groups, Progress, choose_precision, image_learner
 from resvit_nb.checkpoints import Checkpoints, read_training
 from fastai.callback.core import Callback
-from fastai.callback.progress import CSVLogger
+from fastai.callback.progress import CSVLogger, ShowGraphCallback
 from fastai.callback.schedule import fine_tune, lr_find
 from fastai.callback.tracker import EarlyStoppingCallback, ReduceLROnPlateau
 from fastai.interpret import ClassificationInterpretation
 from fastai.learner import CancelFitException, load_learner
 from fastai.torch_core import set_seed
+from fastprogress.fastprogress import ConsoleMasterBar, NBMasterBar
 from torch import nn
 
 @pytest.fixture(scope='module')
@@ -429,3 +430,29 @@ def test_images_to_predict_come_in_every_kind_that_fastai_takes(data, tmp_path):
     for one in (paths[0], tmp_path/'0.png', Image.open(paths[0])):
         assert torch.allclose(learn.get_preds(dl=learn.dls.test_dl(one))[0], expected[:1], atol=1e-5)
     with pytest.raises(InputError, match='^no image: expected at least one$'): learn.dls.test_dl(np.array([]))
+
+def test_progress_that_was_taken_away_comes_back(data, capsys):
+    learn = image_learner(loaders(data), resnet50(3, width=8))
+    bar = learn.progress
+    for _ in range(2):
+        with learn.no_bar():
+            with learn.no_bar(): learn.fit(1)
+        assert capsys.readouterr().out == ''
+    learn.fit(1)
+    assert learn.progress is bar and [cb.name for cb in learn.cbs].count('progress') == 1
+    assert 'epoch 1/1' in capsys.readouterr().out
+    learn.remove_cb(bar)
+    with learn.no_bar(): learn.fit(1)
+    assert not hasattr(learn, 'progress')
+
+@pytest.mark.parametrize('bar', [ConsoleMasterBar, NBMasterBar])
+def test_a_graph_of_the_losses_is_drawn(data, tmp_path, monkeypatch, bar):
+    drawn, learn = [], image_learner(loaders(data), resnet50(3, width=8))
+    monkeypatch.setattr('resvit_nb.learner.master_bar', bar)
+    monkeypatch.setattr(bar, 'update_graph', lambda self, graphs, *args: drawn.append([len(g[0]) for g in graphs]))
+    learn.fit(3, cbs=ShowGraphCallback())
+    n = len(learn.dls.train)
+    assert drawn == [[n, 1], [2*n, 2], [3*n, 3]]
+    learn.tta()
+    learn.export(tmp_path/'learner.pkl')
+    assert load_learner(tmp_path/'learner.pkl').progress.bar is None and deepcopy(learn).progress.label == 'training'

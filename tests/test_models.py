@@ -592,15 +592,16 @@ def test_novelty_is_written(tmp_path):
     place = folder(tmp_path)
     set_novelty(place, -.5, 'energy', 'superclass')
     assert load_model(place).info == replace(INFO, novelty=dict(score='energy', threshold=-.5, level='superclass'))
-    for threshold in (float('inf'), '1', None, True):
+    for threshold in (float('inf'), '1', [], True):
         assert 'novelty: expected' in refused(set_novelty, place, threshold)
     assert "target 'both'" in refused(set_novelty, place, .5, level='both')
     for score in ('Maximum softmax', 'softmax', '', None, ['energy']):
         assert f'novelty score {score!r}: expected one of maximum softmax, maximum logit, energy, entropy' == (
             refused(set_novelty, place, .5, score))
     assert load_model(place).info.novelty['threshold'] == -.5
-    assert set_novelty(place,
-                       np.float32(.25)).novelty['threshold'] == load_model(place).info.novelty['threshold'] == .25
+    for threshold in (np.float32(.25), .25):
+        assert set_novelty(place, threshold).novelty['threshold'] == load_model(place).info.novelty['threshold'] == .25
+    assert set_novelty(place, None) == load_model(place).info == INFO
 
 def test_vision_learner_as_users_write_it(tmp_path, monkeypatch):
     import resvit_nb.models as models
