@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['keras_adam', 'one_cycle_adamw', 'RECIPES', 'BAR', 'PRECISIONS', 'SMALLEST_BF16', 'adamw', 'adamw_of_parameters',
-           'Hypers', 'Groups', 'Recipe', 'find_recipe', 'scheduled_lrs', 'is_training', 'EpochLog', 'Progress',
-           'shorten', 'choose_precision', 'InBfloat16', 'autocast_forward', 'keep_memory', 'classifier',
+           'Hypers', 'Groups', 'Recipe', 'find_recipe', 'scheduled_lrs', 'is_training', 'EpochLog', 'WithGraph',
+           'Progress', 'shorten', 'choose_precision', 'InBfloat16', 'autocast_forward', 'keep_memory', 'classifier',
            'check_outputs', 'FrozenBackbone', 'RecipeSchedule', 'ByChannels', 'ImageLearner', 'image_learner',
            'pixels_of', 'Unlabelled']
 
@@ -147,10 +147,22 @@ def close(self:EpochLog, part:str):
     self.row |= {f'{part}_loss':loss, f'{part}_accuracy':accuracy, f'{part}_seconds':round(seconds, 3)}
     if part=='train': self.row['images_per_second'] = round(self.n/seconds, 1)
 
+# %% ../nbs/30_learner.ipynb #d1175f3e
+class WithGraph(Callback):
+    "A callback with what fastai's `ShowGraphCallback` draws on in a notebook, and `tta` counts with"
+    bar = graph = None
+    @property
+    def mbar(self):
+        self.graph = self.graph or master_bar(range(1))
+        return self.graph
+    @mbar.setter
+    def mbar(self, bar): self.graph = bar
+    def __getstate__(self): return vars(self)|dict(bar=None, graph=None)    # they hold the terminal and a figure
+
 # %% ../nbs/30_learner.ipynb #bd4441bc
 BAR = '{desc}: {percentage:3.0f}%|{bar}| {rate_noinv_fmt}, {remaining} left{postfix}'    # fits in 80 columns
 
-class Progress(Callback):
+class Progress(WithGraph):
     "A bar of images on a terminal, one line per epoch elsewhere, one a minute where several processes train"
     order = 62    # after the log, before early stopping
     def __init__(self, label='training'):
@@ -169,14 +181,6 @@ class Progress(Callback):
         if self.bar is not None: self.bar.close()
         if hasattr(self.graph, 'graph_fig'): self.graph.on_iter_end()
         self.bar = self.graph = None
-    def __getstate__(self): return vars(self)|dict(bar=None, graph=None)    # they hold the terminal and a figure
-    @property
-    def mbar(self):
-        "What fastai's `ShowGraphCallback` draws on, in a notebook, and `tta` counts with"
-        self.graph = self.graph or master_bar(range(1))
-        return self.graph
-    @mbar.setter
-    def mbar(self, bar): self.graph = bar
 
 # %% ../nbs/30_learner.ipynb #d8284fe3
 def shorten(label:str, width:int=16) -> str:

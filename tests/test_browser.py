@@ -1,7 +1,7 @@
 """Every page of the site in a browser: wide and narrow, light and dark.
 
-Needs Chromium on the PATH. `RESVIT_TEST_SITE` names the folder of a finished site; without it the published one, made from
-the records, and a first look are looked at."""
+Needs Chromium on the PATH. `RESVIT_TEST_SITE` names the folder of a finished site; without it the published one,
+made from the records, and a first look are looked at."""
 import functools, json, os, re, shutil, threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
