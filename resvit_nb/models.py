@@ -108,6 +108,15 @@ def set_grad_checkpointing(self:TimmMixin, enable:bool=True):
         if enable: block.forward = partial(forward_twice, block)
         else: vars(block).pop('forward', None)
 
+# %% ../nbs/22_models.ipynb #1aa0939c
+@patch
+def group_matcher(self:TimmMixin, coarse:bool=False) -> dict:
+    "Patterns of parameter names, from stem to head, as timm groups them; `coarse`: by stages of a ResNet, not blocks"
+    if isinstance(self, ViT):
+        blocks = [(r'^blocks\.(\d+)', None), (r'^norm', (99999,))]
+        return dict(stem=r'^cls_token|^pos_embed|^patch_embed', blocks=blocks)
+    return dict(stem=r'^conv1|^bn1', blocks=r'^layer(\d+)' if coarse else r'^layer(\d+)\.(\d+)')
+
 # %% ../nbs/22_models.ipynb #ad43f7c5
 def plain(value):
     "`value` in Python's own types: numpy's numbers as int, float or bool, in a list or a tuple too"
@@ -384,7 +393,8 @@ def timm_entry(
 ) -> nn.Module:                             # (B, 3, H, W) -> logits (B, num_classes)
     "A network for timm's `create_model`, with the `pretrained_cfg` that timm's data functions read"
     features_only = kwargs.pop('features_only', False)
-    expect(not features_only, 'features_only', 'False, since a hook reads any stage', features_only)
+    instead = "False, since torchvision's create_feature_extractor reads any stage"
+    expect(not features_only, 'features_only', instead, features_only)
     cfg = pretrained_cfg_overlay or pretrained_cfg or {}
     expect(isinstance(cfg, dict) and set(cfg)<={'file'}, 'pretrained_cfg', "None or {'file': path}", cfg)
     net = create_model(name, num_classes or 1, drop=drop_rate, in_chans=in_chans, **kwargs)

@@ -10,7 +10,7 @@ from numbers import Real
 import torch
 from torch import nn, Tensor
 from fastcore.basics import patch
-from .core import expect, is_whole
+from .core import expect, expect_images, is_whole
 
 # %% ../nbs/20_resnet.ipynb #d6f9015b
 class Bottleneck(nn.Module):
@@ -102,8 +102,7 @@ def forward_features(self:ResNet,
     x:Tensor,    # Images (B, 3, H, W)
 ) -> Tensor:
     "`(B, 3, H, W)` -> feature maps `(B, 32*w, H/32, W/32)`, with w the width; with `small_stem` H/8 and W/8"
-    wanted = f'a tensor of shape (B, {self.in_chans}, H, W)'
-    expect(x.ndim==4 and x.shape[1]==self.in_chans, 'images', wanted, tuple(x.shape))
+    expect_images(x, self.in_chans, 'H', 'W')
     x = self.act1(self.bn1(self.conv1(x)))    # (B, w, H/2, W/2)
     x = self.maxpool(x)                       # (B, w, H/4, W/4)
     x = self.layer1(x)                        # (B, 4*w, H/4, W/4)

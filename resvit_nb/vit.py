@@ -11,7 +11,7 @@ from numbers import Real
 import torch
 from torch import nn, Tensor
 from fastcore.basics import patch
-from .core import expect, is_whole
+from .core import expect, expect_images, is_whole
 
 # %% ../nbs/21_vit.ipynb #cdd0a656
 class PatchEmbed(nn.Module):
@@ -29,8 +29,7 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(in_chans, dim, patch_size, stride=patch_size)
 
     def forward(self, x:Tensor) -> Tensor:
-        shape = (self.proj.in_channels, *self.img_size)
-        expect(x.shape[1:]==shape, 'images', 'a tensor of shape (B, {}, {}, {})'.format(*shape), tuple(x.shape))
+        expect_images(x, self.proj.in_channels, *self.img_size)
         x = self.proj(x)                       # (B, D, H/P, W/P)
         return x.flatten(2).transpose(1, 2)    # (B, N, D)
 

@@ -588,6 +588,34 @@ def test_the_card(tmp_path):
     for part in ('library_name: resvit_nb', 'license: apache-2.0', '* `b, "c"`: `e`, `f`', '| accuracy | 0.2500 |',
                  '0.4, 0.5, 0.6', '0.1, 0.2, 0.3', 'https://github.com/resvit-nb/resvit_nb'): assert part in card
 
+@pytest.mark.parametrize('make, layers', [(narrow, ['layer1', 'layer3.2', 'global_pool']),
+                                          (small_vit, ['blocks.0', 'blocks.1.attn.softmax', 'norm'])])
+def test_torchvision_takes_features_of_any_layer(make, layers):
+    from torchvision.models.feature_extraction import create_feature_extractor
+    net, x, kept = make().eval(), torch.randn(2, 3, 32, 32), {}
+    for name in layers:
+        net.get_submodule(name).register_forward_hook(lambda m, i, out, name=name: kept.update({name: out}))
+    logits(net, x)
+    expected = dict(kept)
+    with torch.no_grad(): found = create_feature_extractor(net, layers)(x)
+    assert list(found) == layers and all(torch.equal(found[name], expected[name]) for name in layers)
+    assert 'expected a tensor of shape' in refused(net, x[0])    # the check is there where nobody traces
+
+def test_timm_lowers_learning_rates_by_layer():
+    from timm.models import group_parameters
+    from timm.optim import create_optimizer_v2
+    theirs, ours = (timm.create_model(f'{name}vit_tiny{of}', img_size=32) for name, of in
+                    (('', '_patch16_224'), ('resvit_', '')))
+    named = [group_parameters(net, net.group_matcher()) for net in (theirs, ours)]
+    assert named[0] == named[1]
+    for coarse, n in ((False, 18), (True, 6)):
+        net = narrow()
+        groups = group_parameters(net, net.group_matcher(coarse))
+        assert sorted(groups) == list(range(n)) and sorted(sum(groups.values(), [])) == sorted(dict(net.named_parameters()))
+        assert groups[0] == ['conv1.weight', 'bn1.weight', 'bn1.bias'] and groups[n-1] == ['fc.weight', 'fc.bias']
+    rates = [g['lr_scale'] for g in create_optimizer_v2(net, 'adamw', lr=1e-3, layer_decay=.5).param_groups]
+    assert min(rates) == .5**17 and max(rates) == 1
+
 def test_novelty_is_written(tmp_path):
     place = folder(tmp_path)
     set_novelty(place, -.5, 'energy', 'superclass')
