@@ -1,5 +1,5 @@
 "Errors of one line, functions as commands, files written whole or not at all."
-import json, os, pickle, re, signal, subprocess, sys, threading
+import ast, json, os, pickle, re, signal, subprocess, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import pytest, torch
@@ -52,19 +52,35 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 ROOT = Path(__file__).parent.parent
 
 def code_of(path):
-    "The code of a module or of a notebook"
+    "The code of a module or of a notebook, without IPython's commands"
     if path.suffix == '.py': return path.read_text('utf-8')
-    return '\n'.join(''.join(c['source']) for c in json.loads(path.read_text('utf-8'))['cells']
+    code = '\n'.join(''.join(c['source']) for c in json.loads(path.read_text('utf-8'))['cells']
                      if c['cell_type'] == 'code')
+    return re.sub(r'(?m)^ *[%!].*$', '', code)
+
+def in_another_encoding(source):
+    "Calls that read or write text in whatever encoding the machine has"
+    arguments = dict(read_text=0, write_text=1, open=3)    # that come before the encoding
+    for call in (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call)):
+        method = call.func.attr if isinstance(call.func, ast.Attribute) else None
+        name = method if method != 'open' else None    # archives and pictures have an `open` of their own
+        if isinstance(call.func, ast.Name) and call.func.id == 'open': name = 'open'
+        given = {k.arg: k.value for k in call.keywords}
+        binary = name == 'open' and any(isinstance(a, ast.Constant) and 'b' in str(a.value) for a in call.args[1:2])
+        bare = name in arguments and len(call.args) <= arguments[name] and not {'encoding', None} & given.keys()
+        if bare and not binary or isinstance(given.get('text'), ast.Constant) and given['text'].value is True:
+            yield ast.unparse(call)
 
 def test_every_text_file_says_its_encoding():
+    bad = ['open(p)', "open(p, 'w')", 'p.read_text()', 'p.write_text(f(x))', 'run(c, text=True)']
+    good = ["open(p, 'rb')", "open(p,\n     encoding='utf-8')", "p.read_text('utf-8')", "p.write_text(f(x),\n'utf-8')",
+            'Image.open(p)', 'run(**o)']
+    assert [*in_another_encoding('\n'.join([*bad, *good]))] == bad
     files = [*(ROOT/'nbs').rglob('*.ipynb'), *(ROOT/'resvit_nb').glob('*.py'),
              *(p for p in (ROOT/'tests').glob('*.py') if p.name != 'test_core.py')]
-    default = re.compile(r'\.read_text\(\)|\btext=True|\bwrite_text\((?!.*utf-8)|(?<![\w.])open\([^()\'"]*(, '
-                         r'*[\'"][rwat+]*[\'"])?\)')
     assert len(files) > 60
-    assert [(p.name, m[0]) for p in files if '.ipynb_checkpoints' not in p.parts
-            for m in default.finditer(code_of(p))] == []
+    assert [(p.name, call) for p in files if '.ipynb_checkpoints' not in p.parts
+            for call in in_another_encoding(code_of(p))] == []
 
 def elsewhere(folder, code, **env):
     "What Python prints for `code` where the language of the machine is not UTF-8 and nothing may depend on that"

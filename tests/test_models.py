@@ -407,7 +407,8 @@ def folder(tmp_path, **changes):
     torch.manual_seed(0)
     place = save_model(narrow(num_classes=2), INFO, tmp_path/'model')
     if changes:
-        (place/'config.json').write_text(json.dumps(json.loads((place/'config.json').read_text('utf-8')) | changes))
+        config = json.loads((place/'config.json').read_text('utf-8'))
+        (place/'config.json').write_text(json.dumps(config | changes), 'utf-8')
     return place
 
 @pytest.mark.parametrize('target, sizes', [('superclass', {}), ('subclass', dict(small_stem=True)),
@@ -611,7 +612,8 @@ def test_timm_lowers_learning_rates_by_layer():
     for coarse, n in ((False, 18), (True, 6)):
         net = narrow()
         groups = group_parameters(net, net.group_matcher(coarse))
-        assert sorted(groups) == list(range(n)) and sorted(sum(groups.values(), [])) == sorted(dict(net.named_parameters()))
+        assert sorted(groups) == list(range(n))
+        assert sorted(sum(groups.values(), [])) == sorted(dict(net.named_parameters()))
         assert groups[0] == ['conv1.weight', 'bn1.weight', 'bn1.bias'] and groups[n-1] == ['fc.weight', 'fc.bias']
     rates = [g['lr_scale'] for g in create_optimizer_v2(net, 'adamw', lr=1e-3, layer_decay=.5).param_groups]
     assert min(rates) == .5**17 and max(rates) == 1

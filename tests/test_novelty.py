@@ -274,7 +274,7 @@ def test_other_weights_are_refused(store, tmp_path, monkeypatch):
     with pytest.raises(InputError, match='not the weights that the record .* left'): score_run(record)
 
 DAMAGE = {
-    'seed': (lambda p: p.write_text(p.read_text('utf-8').replace('"seed": 0', '"seed": 5')),
+    'seed': (lambda p: p.write_text(p.read_text('utf-8').replace('"seed": 0', '"seed": 5'), 'utf-8'),
              'edited since it was written'),
     'no JSON': (lambda p: p.write_text('{', 'utf-8'), 'JSONDecodeError'),
     'arrays': (lambda p: p.with_suffix('.npz').write_bytes(b'PK'), 'is not the file that was written'),

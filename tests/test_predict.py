@@ -901,7 +901,7 @@ def test_the_example_of_a_new_setting_is_what_it_takes(made, tmp_path):
         for block in re.findall(r'```diff\n(.*?)```', blocks, re.S):
             old, new = (''.join(l[1:] for l in block.splitlines(True) if l[0] == sign) for sign in '-+')
             assert file.read_text('utf-8').count(old) == 1, old
-            file.write_text(file.read_text('utf-8').replace(old, new))
+            file.write_text(file.read_text('utf-8').replace(old, new), 'utf-8')
     done = subprocess.run([sys.executable, '-c', TRY], capture_output=True, encoding='utf-8', cwd=tmp_path,
                           env=os.environ | {'PYTHONPATH': str(tmp_path)})
     where, name, plain, smooth, words = done.stdout.splitlines()[-1].split('|')

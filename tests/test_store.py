@@ -408,7 +408,7 @@ def test_prune_takes_what_nobody_needs_and_nothing_else(store, monkeypatch, caps
 def test_damage_is_noticed_without_a_hash_of_the_facts(old, new, why, store):
     record = store[2]()
     path = store[1]/f'{record.run_id}.json'
-    path.write_text(whole := re.sub(r',\n "sha256": "\w+"\n}', '\n}', path.read_text('utf-8')))
+    path.write_text(whole := re.sub(r',\n "sha256": "\w+"\n}', '\n}', path.read_text('utf-8')), 'utf-8')
     assert same(read_record(path), record)    # as the oldest records are
     path.write_text(whole.replace(old, new, 1), 'utf-8')
     with pytest.raises(InputError, match=why): read_record(path)
