@@ -9,9 +9,9 @@ __all__ = ['NOT_FOREIGN', 'MOST_FOREIGN', 'NETWORKS', 'PERCENT', 'LONGER', 'NOVE
            'kept_part', 'novel_outputs', 'trained_again', 'about_run', 'score_run', 'can_score', 'note_novelty',
            'make_novel', 'pooled', 'at_its_level', 'measures', 'by_class', 'NovelBody', 'read_body', 'best_bodies',
            'novel_dirs', 'gather_novel', 'setting_samples', 'shares_between', 'share_words', 'chosen_scores',
-           'which_is_better', 'level_words', 'novel_words', 'body_setup', 'setup_words', 'share_lines', 'novel_row',
-           'told', 'chosen_rows', 'novel_table', 'scores_table', 'class_row', 'classes_table', 'ceiling_row',
-           'ceiling_table', 'plot_novel', 'draw_level', 'resvit_novel']
+           'which_is_better', 'level_words', 'answer_words', 'novel_words', 'body_setup', 'setup_words', 'share_lines',
+           'novel_row', 'told', 'chosen_rows', 'novel_table', 'scores_table', 'class_row', 'classes_table',
+           'ceiling_row', 'ceiling_table', 'plot_novel', 'draw_level', 'resvit_novel']
 
 # %% ../nbs/58_novel_runs.ipynb #343c695e
 import contextlib, functools, importlib.metadata, json
@@ -388,44 +388,58 @@ def chosen_scores(frame:pd.DataFrame) -> dict:    # (level, network) -> one of `
     return {key: g.droplevel([0,1]).idxmax() for key,g in means.groupby(level=[0,1], sort=False)}
 
 # %% ../nbs/58_novel_runs.ipynb #89b16c3f
-def which_is_better(samples:dict, level:str, chosen:dict) -> str:
-    "ViT against ResNet-50 on a level, in words"
+def which_is_better(samples:dict, level:str, chosen:dict) -> tuple:
+    "ViT against ResNet-50 on a level: what is said of them, and by how much they differ"
     a,b = (samples[level,network,chosen[level,network]] for network in NETWORKS)
-    if min(a.n, b.n)<2: return 'with a single run of a network, nothing can be said of which does better'
-    if max(shares_between(a)[0], shares_between(b)[0])<=.5: return '**neither can be told from guessing**'
+    if min(a.n, b.n)<2: return 'with a single run of a network, nothing can be said of which does better',''
+    if max(shares_between(a)[0], shares_between(b)[0])<=.5: return 'neither can be told from guessing',''
     e = difference(a, b)
     middle = (a.mean+b.mean)/2
     points = ' to '.join(f'{100*in_points(d, middle, "accuracy"):+.1f}' for d in e.interval())
-    for expected,words in (('higher','**ViT does better**'), ('lower','**ResNet-50 does better**'),
-                           ('same','**the two do the same**')):
+    for expected,words in (('higher','ViT does better'), ('lower','ResNet-50 does better'),
+                           ('same','the two do the same')):
         if judge_direction(e, expected)[0]=='reproduced': break
-    else: words = '**which of the two does better cannot be told**'
-    return f'{words} (ViT minus ResNet-50: {points} points of AUROC)'
+    else: words = 'which of the two does better cannot be told'
+    return words, f' (ViT minus ResNet-50: {points} points of AUROC)'
 
 NEW = dict(subclass='New kinds (subclasses that nobody trained on)', superclass='Something else (no superclass at all)')
 
 # %% ../nbs/58_novel_runs.ipynb #887651bb
-def level_words(body:NovelBody, level:str) -> str:
-    "What came out on a level"
-    frame = body.frame
-    samples,chosen = setting_samples(frame, 'auroc'),chosen_scores(frame)
+def level_words(body:NovelBody, level:str) -> tuple:
+    "What came out on a level: which network does better, if anything can be said of that; and a line with numbers"
+    samples,chosen = setting_samples(body.frame, 'auroc'),chosen_scores(body.frame)
     if len([k for k in chosen if k[0]==level])<len(NETWORKS):
-        return f'* {NEW[level]}: not all networks have been trained.'
+        return '',f'* {NEW[level]}: not all networks have been trained.'
     each = '; '.join(f'{n} {share_words(samples[level,n,chosen[level,n]])} by {chosen[level,n]}' for n in NETWORKS)
-    return f'* {NEW[level]}: AUROC of {each}: {which_is_better(samples, level, chosen)}.'
+    better,points = which_is_better(samples, level, chosen)
+    return better,f'* {NEW[level]}: AUROC of {each}: **{better}**{points}.'
 
+def answer_words(bodies:list) -> str:
+    "Which of the two networks knows better what it does not know, on each level and data set of the reproduction"
+    said = []
+    for level,name in NEW.items():
+        places = {}
+        for b in bodies:
+            better = level_words(b, level)[0] if b.made and b.title=='paper' else ''
+            if better: places.setdefault(better, []).append(b.in_full.split(',')[0])
+        if places:
+            each = '; '.join(f"{better} on {' and '.join(where)}" for better,where in places.items())
+            said.append(f"{name.split(' (')[0]}: {each}.")
+    return f"**{' '.join(said)}**\n" if said else ''
+
+# %% ../nbs/58_novel_runs.ipynb #d06b28e0
 def novel_words(bodies:list) -> Sentences:
     "What came out, and what has not been run"
     if not bodies:
         return Sentences('*Not tried on images of your own: they may have too few classes to leave some out.*')
-    lines = []
+    lines = [answer_words(bodies)]
     for b in bodies:
         if not b.made: lines.append(f'{capital(b.in_full)}: **not run yet** (0 of {b.planned} runs).\n')
         else:
             size = '' if b.title=='paper' else f' **Profile {b.title}, not the reproduction.**'
             lines.append(f'{capital(b.in_full)} ({b.made} of {b.planned} runs).{size}\n')
-            lines += [level_words(b, level) for level in NEW]+['']
-    return Sentences('\n'.join(lines))
+            lines += [level_words(b, level)[1] for level in NEW]+['']
+    return Sentences('\n'.join(lines).strip())
 
 # %% ../nbs/58_novel_runs.ipynb #03f708b3
 def body_setup(body:NovelBody) -> str:

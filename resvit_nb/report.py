@@ -526,21 +526,21 @@ def paper_and_ours(
     experiment:str,     # Whose settings
     bodies:list,        # From `gather`
     caption:str,        # What it shows
-    settings:list=None, # Which settings [all that were run, and the paper's]
-) -> Table:
+    others:bool=False,  # The settings that the paper does not print, instead of those that it does?
+) -> Table:             # `None` where there are no such settings
     "A row per score and setting: the paper's number, and ours with 95% intervals, a column for each body of runs"
     table = paper_numbers(number)
     shown = [b for b in bodies if any(b.runs.get(experiment, {}).values())]
+    made = dict.fromkeys(s for b in shown for s,rs in b.runs[experiment].items() if rs)
     printed = [s for s in table if any(s in b.runs.get(experiment, {}) for b in bodies)]
-    names = settings or list(dict.fromkeys(printed+[s for b in shown for s,rs in b.runs[experiment].items() if rs]))
     rows = []
     for target,metric in ROWS:
-        for s in names:
-            paper = table[s][target,metric] if s in table else math.nan
-            row = {'': f'{target.capitalize()} {metric}', 'setting': s,
-                   'paper': '' if math.isnan(paper) else f'{paper:.4f}'}
+        for s in (s for s in made if s not in table) if others else printed:
+            row = {'': f'{target.capitalize()} {metric}', 'setting': s}
+            if not others: row['paper'] = f'{table[s][target,metric]:.4f}'.replace('nan', '')
             rows.append(row | {b.name: score_words(b, experiment, s, target, metric) for b in shown})
-    return Table(pd.DataFrame(rows), marked(caption, title_of(bodies[0])), 'llr'+'r'*len(shown))
+    frame = pd.DataFrame(rows)
+    return None if frame.empty else Table(frame, marked(caption, title_of(bodies[0])), 'll'+'r'*(frame.shape[1]-2))
 
 # %% ../nbs/54_report.ipynb #d0d6a4a8
 def score_words(body:Body, experiment:str, setting:str, target:str, metric:str) -> str:
@@ -777,12 +777,17 @@ def every_detail(
     bodies:list,       # From `gather`
     store,             # Folder of records
     claims=(),         # Whose parts are listed, too
+    number:int=None,   # The paper's table: scores of other settings are listed, too
 ) -> Folded:
-    "What an experiment rests on: parts of claims, circumstances, every run, costs"
+    "What an experiment rests on: parts of claims, other settings, circumstances, every run, costs"
+    caption = ('Settings that the paper does not print: test scores, with 95% intervals. '
+               'The recipe is in the name where it is not keras-default.')
+    rest = paper_and_ours(number, experiment, bodies, caption, others=True) if number else None
     made = [b for b in bodies if any(b.runs[experiment].values())]
     parts = [parts_table(claims, b, f'{b.name}: every part.') for b in made] if claims else []
     tables = [make(b.runs[experiment], f'{b.name}: {what}.', title_of(b)) for b in made
               for make,what in ((runs_table, 'every run'), (cost_table, 'costs and accuracy, plain means over seeds'))]
     what = 'Every part of the claims, its runs' if claims else 'Every run'
-    return Folded(f'{what}, the circumstances and costs', *parts,
+    if rest is not None: what += ', other settings'
+    return Folded(f'{what}, the circumstances and costs', *parts, rest,
                   *[circumstances(b, experiment, store) for b in made], *tables)

@@ -19,8 +19,8 @@ from resvit_nb.records import read_record, record_path
 from resvit_nb.models import check_model
 from resvit_nb.runs import keep_model, read_note, weights_file, write_note
 from resvit_nb.novel_runs import (
-    by_class, chance_fractals, foreign_classes, foreign_images, foreign_parts, gather_novel, make_novel, measures,
-    novel_configs, novel_words, read_novel, resvit_novel, score_run, scores_path)
+    NovelBody, answer_words, by_class, chance_fractals, foreign_classes, foreign_images, foreign_parts, gather_novel,
+    make_novel, measures, novel_configs, novel_words, read_novel, resvit_novel, score_run, scores_path)
 
 DATA = os.environ.get('RESVIT_TEST_DATA')
 needs_data = pytest.mark.skipif(not DATA, reason='RESVIT_TEST_DATA names no folder of real images')
@@ -326,6 +326,14 @@ def test_what_was_not_run_is_said(tmp_path, capsys):
     assert [b.made for b in bodies] == [0, 0, 0] and novel_words(bodies).text.count('not run yet** (0 of 12 runs)') == 3
     resvit_novel.command(['--profile', 'paper', '--results', str(tmp_path)])
     assert '12 of 12 runs have no scores' in capsys.readouterr().out and not list(tmp_path.iterdir())
+
+def test_the_answer_names_the_data_sets_of_which_it_holds(monkeypatch):
+    said = dict(a=dict(subclass='x', superclass='y'), b=dict(subclass='y', superclass='y'), c=dict(subclass=''))
+    monkeypatch.setattr('resvit_nb.novel_runs.level_words', lambda body, level: (said[body.name].get(level, ''), ''))
+    bodies = [NovelBody(name, title, {}, {('ViT', 'subclass'): [0]*n}, [])
+              for name, title, n in (('a', 'paper', 1), ('b', 'paper', 1), ('a', 'quick', 1), ('b', 'paper', 0))]
+    assert answer_words(bodies) == '**New kinds: x on a; y on b. Something else: y on a and b.**\n'
+    assert answer_words([NovelBody('c', 'paper', {}, {'': [0]}, [])]) == answer_words([]) == ''
 
 def test_published_scores():
     "Every file that the page reads is whole, and stands beside the record of its run with the same predictions"

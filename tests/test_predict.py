@@ -868,7 +868,7 @@ def test_names_at_the_top():
         "net = resvit_nb.create_model('resnet50', 3, width=8); help(resvit_nb.create_model); assert 'fastai' not in "
         "sys.modules; resvit_nb.nothing")
     done = process(code)
-    assert "dropout rate before the classifier, 0 <= drop < 1" in done.stdout
+    assert "Dropout rate before the classifier, 0 <= drop < 1" in done.stdout
     assert done.stderr.endswith("AttributeError: module 'resvit_nb' has no attribute 'nothing'\n")
 
 @pytest.mark.parametrize('name', NAMES)
