@@ -414,13 +414,13 @@ def level_words(body:NovelBody, level:str) -> tuple:
     better,points = which_is_better(samples, level, chosen)
     return better,f'* {NEW[level]}: AUROC of {each}: **{better}**{points}.'
 
-def answer_words(bodies:list) -> str:
+def answer_words(found:list) -> str:    # Of pairs: a body, and its `level_words` by level
     "Which of the two networks knows better what it does not know, on each level and data set of the reproduction"
     said = []
     for level,name in NEW.items():
         places = {}
-        for b in bodies:
-            better = level_words(b, level)[0] if b.made and b.title=='paper' else ''
+        for b,words in found:
+            better = words[level][0] if words and b.title=='paper' else ''
             if better: places.setdefault(better, []).append(b.in_full.split(',')[0])
         if places:
             each = '; '.join(f"{better} on {' and '.join(where)}" for better,where in places.items())
@@ -432,13 +432,14 @@ def novel_words(bodies:list) -> Sentences:
     "What came out, and what has not been run"
     if not bodies:
         return Sentences('*Not tried on images of your own: they may have too few classes to leave some out.*')
-    lines = [answer_words(bodies)]
-    for b in bodies:
-        if not b.made: lines.append(f'{capital(b.in_full)}: **not run yet** (0 of {b.planned} runs).\n')
+    found = [(b, {level: level_words(b, level) for level in NEW if b.made}) for b in bodies]
+    lines = [answer_words(found)]
+    for b,words in found:
+        if not words: lines.append(f'{capital(b.in_full)}: **not run yet** (0 of {b.planned} runs).\n')
         else:
             size = '' if b.title=='paper' else f' **Profile {b.title}, not the reproduction.**'
             lines.append(f'{capital(b.in_full)} ({b.made} of {b.planned} runs).{size}\n')
-            lines += [level_words(b, level)[1] for level in NEW]+['']
+            lines += [line for _,line in words.values()]+['']
     return Sentences('\n'.join(lines).strip())
 
 # %% ../nbs/58_novel_runs.ipynb #03f708b3

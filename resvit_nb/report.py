@@ -531,13 +531,13 @@ def paper_and_ours(
     "A row per score and setting: the paper's number, and ours with 95% intervals, a column for each body of runs"
     table = paper_numbers(number)
     shown = [b for b in bodies if any(b.runs.get(experiment, {}).values())]
-    made = dict.fromkeys(s for b in shown for s,rs in b.runs[experiment].items() if rs)
-    printed = [s for s in table if any(s in b.runs.get(experiment, {}) for b in bodies)]
+    if others: names = dict.fromkeys(s for b in shown for s,rs in b.runs[experiment].items() if rs and s not in table)
+    else: names = [s for s in table if any(s in b.runs.get(experiment, {}) for b in bodies)]
     rows = []
     for target,metric in ROWS:
-        for s in (s for s in made if s not in table) if others else printed:
+        for s in names:
             row = {'': f'{target.capitalize()} {metric}', 'setting': s}
-            if not others: row['paper'] = f'{table[s][target,metric]:.4f}'.replace('nan', '')
+            if not others: row['paper'] = '' if math.isnan(n := table[s][target,metric]) else f'{n:.4f}'
             rows.append(row | {b.name: score_words(b, experiment, s, target, metric) for b in shown})
     frame = pd.DataFrame(rows)
     return None if frame.empty else Table(frame, marked(caption, title_of(bodies[0])), 'll'+'r'*(frame.shape[1]-2))

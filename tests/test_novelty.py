@@ -327,13 +327,13 @@ def test_what_was_not_run_is_said(tmp_path, capsys):
     resvit_novel.command(['--profile', 'paper', '--results', str(tmp_path)])
     assert '12 of 12 runs have no scores' in capsys.readouterr().out and not list(tmp_path.iterdir())
 
-def test_the_answer_names_the_data_sets_of_which_it_holds(monkeypatch):
-    said = dict(a=dict(subclass='x', superclass='y'), b=dict(subclass='y', superclass='y'), c=dict(subclass=''))
-    monkeypatch.setattr('resvit_nb.novel_runs.level_words', lambda body, level: (said[body.name].get(level, ''), ''))
-    bodies = [NovelBody(name, title, {}, {('ViT', 'subclass'): [0]*n}, [])
-              for name, title, n in (('a', 'paper', 1), ('b', 'paper', 1), ('a', 'quick', 1), ('b', 'paper', 0))]
+def test_the_answer_names_the_data_sets_of_which_it_holds():
+    def found(name, title, *better):
+        return NovelBody(name, title, {}, {}, []), dict(zip(('subclass', 'superclass'), ((b, '') for b in better)))
+    bodies = [found('a', 'paper', 'x', 'y'), found('b', 'paper', 'y', 'y'), found('a', 'quick', 'x', 'y'),
+              found('b', 'paper')]
     assert answer_words(bodies) == '**New kinds: x on a; y on b. Something else: y on a and b.**\n'
-    assert answer_words([NovelBody('c', 'paper', {}, {'': [0]}, [])]) == answer_words([]) == ''
+    assert answer_words([found('c', 'paper', '', '')]) == answer_words([]) == ''
 
 def test_published_scores():
     "Every file that the page reads is whole, and stands beside the record of its run with the same predictions"
