@@ -173,7 +173,7 @@ def decode_images(
     "Decode files in parallel"
     resolution = images.shape[-1]
     with warnings.catch_warnings(action='ignore'), decoders(images) as (pool,how):    # Pillow's, of EXIF data and size
-        with held(): filled = pool.map(how, range(len(files)), files, names, chunksize=16)
+        with held(): filled = pool.map(how, range(len(files)), files, names, chunksize=64)
         sides = list(tqdm(filled, 'decoding', len(images), disable=not sys.stderr.isatty()))
     small = [s for s in sides if s<resolution]
     return [f'enlarged to {resolution} px: {len(small):,} of {len(sides):,} images; the smallest has {min(small)} px'

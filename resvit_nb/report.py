@@ -757,8 +757,10 @@ def plot_curves(
             logs = [pd.DataFrame(r.epochs) for r in by_target(records, target)]
             if not logs: continue
             epochs = pd.concat(logs).groupby('epoch')[['train_loss','valid_loss']].agg(['mean','min','max'])
+            point = 'o' if len(epochs)==1 else ''    # a line needs two
             for part,line in (('train_loss','--'), ('valid_loss','-')):
-                ax.plot(epochs.index, epochs[part,'mean'], line, color=colour, label=setting if line=='-' else None)
+                ax.plot(epochs.index, epochs[part,'mean'], line, marker=point, color=colour,
+                        fillstyle='none' if line=='--' else 'full', label=setting if line=='-' else None)
                 ax.fill_between(epochs.index, epochs[part,'min'], epochs[part,'max'], color=colour, alpha=.15, lw=0)
         ax.set(xlabel='epoch', ylabel=f'{target} loss (nats)', ylim=(0, top))
         ax.xaxis.get_major_locator().set_params(integer=True)
