@@ -80,7 +80,7 @@ def check_config(config:RunConfig):
     for f in fields(config):
         value = getattr(config, f.name)
         if f.name in absent and value!=f.default:
-            raise InputError(f'{f.name} {value!r}: {config.model} has none: expected it left out')
+            raise InputError(f'{f.name} {value!r}: {config.model} does not use it: expected it left out')
 
 # %% ../nbs/40_config.ipynb #d40fe3c0
 def canonical(config:RunConfig) -> str:

@@ -69,7 +69,7 @@ def out_of_memory(e:Exception) -> bool:
 
 # %% ../nbs/00_core.ipynb #aa45400e
 def print_anything():
-    "From now on print a letter that the terminal does not have as its code, such as \\xe9; nothing if there is none"
+    "From now on print letters that the terminal lacks as codes such as \\xe9; nothing if there is no terminal"
     for name in ('stdout', 'stderr'):
         if getattr(sys, name) is None: setattr(sys, name, open(os.devnull, 'w', encoding='utf-8'))    # `>&-`
     for stream in (sys.stdout, sys.stderr):
@@ -86,7 +86,7 @@ def nobody_reads() -> bool:
 
 # %% ../nbs/00_core.ipynb #58a623a6
 def parser_of(func):
-    "What reads the options of a console script; its help ends with the example that its docstring ends with"
+    "The parser of a console script's options; its help ends with the docstring's example"
     parser = anno_parser(func, prog=func.__name__)
     parser.description,_,example = (func.__doc__ or '').partition(' Example: ')
     if example: parser.epilog = f'Example: {example}'
@@ -145,7 +145,7 @@ def held():
 
 # %% ../nbs/00_core.ipynb #8d21093b
 def hush_dealer():
-    "From now on say nothing of the thread that hands out work, which may find its processes gone"
+    "From now on silence the thread that hands out work; it fails when its processes are gone"
     before = threading.excepthook
     def say(args):
         if type(args.thread).__name__!='_ExecutorManagerThread': before(args)
@@ -195,7 +195,7 @@ def in_brief(e:Exception) -> str:
 
 # %% ../nbs/00_core.ipynb #5a5cb2c7
 def proxy_in_use() -> str:
-    "Words on the environment variable that names a proxy for https, if one does"
+    "The environment variable that sets a proxy for https, in words, if one does"
     names = [v for p in ('https_proxy','all_proxy') for v in (p, p.upper()) if os.environ.get(v)]
     return f', through the proxy in the environment variable {names[0]}' if names else ''
 

@@ -263,7 +263,7 @@ def make_novel(
 
 # %% ../nbs/58_novel_runs.ipynb #c94081cb
 def pooled(found:NovelRun, parts) -> dict:
-    "The arrays of some parts, one behind the other"
+    "The arrays of some parts, concatenated"
     return {name: np.concatenate([found.parts[part][name] for part in parts], axis=-1)
             for name in ('label','prediction','subclass','scores')}
 
@@ -487,13 +487,13 @@ def told(caption:str, bodies:list) -> str:
     return caption if 'paper' in titles else marked(caption, titles[0])
 
 def chosen_rows(bodies:list, row) -> list:
-    "`row(body, level, network, score)` for every network with the score to go by"
+    "`row(body, level, network, score)` for every network with its chosen score"
     return [row(b, level, network, score) for b in bodies if b.made
             for (level,network),score in sorted(chosen_scores(b.frame).items())]
 
 # %% ../nbs/58_novel_runs.ipynb #bd66298d
 def novel_table(bodies:list) -> Table|Sentences:
-    "Each network with the score to go by: what it finds, and what that costs"
+    "Each network with its chosen score: what it finds, and what that costs"
     rows = chosen_rows(bodies, novel_row)
     if not rows: return Sentences('*Not run yet.*')
     columns = ['data','level','network','score','AUROC','FPR95','seen','unseen','seen, never says novel']

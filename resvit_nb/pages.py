@@ -102,7 +102,7 @@ def rename_pages(proc:Path):
 
 # %% ../nbs/59_pages.ipynb #08685d3a
 class OwnSource(Processor):
-    "Let the link beside a definition lead to the module of the page, though another has one of the same name"
+    "Let the link next to a definition lead to the page's module, though another one defines the same name"
     def begin(self):
         self.lookup,page = NbdevLookup(),page_name(Path(self.nb.path_).name)
         module = f'{get_config().lib_name}.{Path(page).stem}.'

@@ -225,7 +225,7 @@ def marked(caption:str, title:str) -> str:
     return caption if is_reproduction(title) else f'{caption} **Profile {title}, not the reproduction.**'
 
 # %% ../nbs/54_report.ipynb #ff9ae168
-RUNS = '09_runs.ipynb'    # the page with every run, beside those of the experiments
+RUNS = '09_runs.ipynb'    # the page with every run, in the folder of the experiments
 
 def to_run(text, record, page:str=RUNS) -> str:
     "A link to a run on the page of all runs"
@@ -316,7 +316,7 @@ WORDS = ('reproduced','not reproduced','inconclusive','not decided yet','not com
 
 # %% ../nbs/54_report.ipynb #c7d15cc5
 def one_number(claim, bodies:list) -> str:
-    "What was measured for a part that has the claim's verdict: on subclass accuracy, where it has one"
+    "What was measured for a part, with the claim's verdict if one has it, and on subclass accuracy if one is"
     for b in bodies:
         word = b.verdict(claim).word
         def rank(p): return b.judged[p].word!=word, not about(p).startswith('subclass accuracy')
@@ -640,8 +640,8 @@ def spread_words(bodies:list) -> Sentences:
         for model,name in (('resnet50','ResNet-50'), ('vit_tiny','ViT')):
             found = {t: spread_of([r for r in records if r.config.model==model and r.config.recipe=='keras-default'
                                    and r.config.target==t]) for t in TARGETS}
-            said = ' and '.join(f"{f['between_runs']:.1f} points on {t}es ({f['runs']} runs, settings: {f['settings']})"
-                                for t,f in found.items() if f)
+            said = ' and '.join(f"{f['between_runs']:.1f} points on {t}es ({f['runs']} runs of {f['settings']} "
+                                'settings)' for t,f in found.items() if f)
             if said:
                 lines.append(f'* {capital(names_of(b))}: with a constant learning rate, the accuracy of one {name} has '
                              f'a standard deviation over seeds of **{said}**.')
@@ -727,7 +727,7 @@ def cost_table(
     caption:str,        # What it shows
     title:str='paper',  # What was run: a plan's `title`
 ) -> Table:
-    "What the runs of each setting cost, means over seeds, beside their accuracy"
+    "What the runs of each setting cost, means over seeds, and their accuracy"
     rows = []
     for target,name in [(t,name) for t in TARGETS for name in runs]:
         records = by_target(runs[name], target)

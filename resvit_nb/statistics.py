@@ -18,7 +18,7 @@ from scipy.stats import binomtest, median_abs_deviation, t, theilslopes
 from .core import InputError, check_one_of
 
 # %% ../nbs/52_statistics.ipynb #81474095
-# that the colour-blind tell apart (Okabe and Ito 2008)
+# that colour-blind readers tell apart (Okabe and Ito 2008)
 COLOURS = ['#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00']
 STYLE = {'axes.spines.top':False, 'axes.spines.right':False, 'legend.frameon':False, 'font.size':9,
          'figure.constrained_layout.use':True}

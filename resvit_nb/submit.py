@@ -124,7 +124,7 @@ def expectations(
         return outcome(nets, seen.images[index], {t: seen.labels(t)[index] for t in TARGETS}, **options)
     found = {'kinds that they were trained on': shown(old),
              'the same, if nothing could be novel': shown(old, may=False),
-             'kinds that nobody showed them': shown(new)}
+             'kinds that they never saw': shown(new)}
     if foreign is None: return found
     other = foreign.images[foreign_parts(foreign, seed)['foreign']]
     return found | {'pictures of none of the superclasses': outcome(nets, other, dict.fromkeys(TARGETS, NOVEL))}
@@ -138,7 +138,7 @@ def expected_text(found:dict, kept:int, aside:int) -> str:
     return '\n'.join([
         few, f"{'':44} {'images':>6} {'superclass':>10} {'subclass':>8} {'novel':>8}", *rows,
         'superclass, subclass: share of right answers; of a kind that nobody showed, they are',
-        'its own superclass and `novel`. novel: share of images whose subclass is called so.',
+        'its own superclass and `novel`. novel: share of images whose subclass is called novel.',
         'Expect roughly this. The networks that answer know more classes, so they may do',
         'better; the hidden labels are not known, nor how many of the images are novel.'])
 
@@ -181,7 +181,7 @@ def resvit_submit(
     configs, place = submission_configs(profile, model, epochs, weights, seed), Path(folder)
     data, images = check_folder(place, configs, bool(others))
     foreign = read_others(others, data.resolution)
-    print(describe(data), f'{len(images):,} images to answer for in {place/"test_images"}', sep='\n', flush=True)
+    print(describe(data), f'{len(images):,} images to predict in {place/"test_images"}', sep='\n', flush=True)
     models = train_models(configs, results, place, n_jobs)
     keep_memory()
     with cpu_threads(configs['subclass', ALL].threads):

@@ -182,7 +182,7 @@ def _(part:Comparison, runs, made, timing=None):
 
 # %% ../nbs/53_verdicts.ipynb #d6f53a1c
 def as_estimate(value:float, low:float, high:float, df:float) -> Estimate:
-    "What has this 95% interval"
+    "The estimate with this 95% interval"
     return Estimate(value, (high-low)/2/t.ppf(.975, df), df)
 
 def strict_word(e:Estimate) -> str:

@@ -48,10 +48,10 @@ BAD = [
     (dict(weights=None), 'weights None: expected none, imagenet, a file, a model folder, or the name of a run'),
     (dict(model='vit_tiny', dim=0), 'dim 0: expected an integer of at least 1'),
     (dict(model='vit_tiny', depth=10**6), 'depth 1000000: expected an integer of at least 1, at most 1000'),
-    (dict(depth=6), 'depth 6: resnet50 has none: expected it left out'),
-    (dict(patch_size=8), 'patch_size 8: resnet50 has none: expected it left out'),
-    (dict(model='vit_tiny', width=16), 'width 16: vit_tiny has none: expected it left out'),
-    (dict(model='vit_tiny', small_stem=True), 'small_stem True: vit_tiny has none: expected it left out'),
+    (dict(depth=6), 'depth 6: resnet50 does not use it: expected it left out'),
+    (dict(patch_size=8), 'patch_size 8: resnet50 does not use it: expected it left out'),
+    (dict(model='vit_tiny', width=16), 'width 16: vit_tiny does not use it: expected it left out'),
+    (dict(model='vit_tiny', small_stem=True), 'small_stem True: vit_tiny does not use it: expected it left out'),
     (dict(resolution=64), 'image_size 32: expected at least the resolution, 64'),
 ]
 

@@ -697,7 +697,7 @@ def test_a_submission_from_the_folder_alone(tmp_path, capsys, monkeypatch):
     assert [len(load_model(folders['subclass', s]).info.subclasses) for s in (ALL, ASIDE)] == [10, 6]
     lent, own = (load_model(folders['subclass', s]).info.novelty for s in (ALL, ASIDE))
     assert lent['score'] == own['score'] and load_model(folders['superclass', ALL]).info.novelty is None
-    shares = re.search(r'^kinds that nobody showed them +(\d+) +([01]\.\d{3}) +([01]\.\d{3}) +([01]\.\d{3})$', out,
+    shares = re.search(r'^kinds that they never saw +(\d+) +([01]\.\d{3}) +([01]\.\d{3}) +([01]\.\d{3})$', out,
                        re.M)
     assert int(shares[1]) == 36 and shares[3] == shares[4] and 'trained on 6 of the 10 subclasses' in out
     assert 'hidden labels are not known' in out
