@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['AUDIT', 'entries_that_differ', 'epochs_that_differ', 'bit_conditions', 'Rerun', 'compare_records', 'describe',
-           'begin_with', 'train_again', 'rerun', 'against_data', 'verify', 'draw', 'audit', 'save_audit', 'read_audit',
-           'audit_words', 'prune', 'find_record', 'say_record', 'say_model', 'say_verified', 'say_pruned', 'say_list',
-           'say_audit', 'resvit_runs']
+           'begin_with', 'train_again', 'rerun_record', 'against_data', 'verify_records', 'draw', 'audit', 'save_audit',
+           'read_audit', 'audit_words', 'prune_cache', 'find_record', 'say_record', 'say_model', 'say_verified',
+           'say_pruned', 'say_list', 'say_audit', 'resvit_runs']
 
 # %% ../nbs/44_audit.ipynb #86df626d
 import json, random, sys, tempfile
@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
-from .core import InputError, cache_folder, check_one_of, console_script, digest, write_atomically
-from .images import HierarchicalImages, find_split
+from .core import InputError, cache_folder, check_one_of, console_script, digest, write_text
+from .images import HierarchicalImages, as_trained, find_split
 from .sources import SOURCES
 from .records import Record, leftovers, list_records, passed_over, read_all, read_record, remove
 from .runs import (
@@ -112,7 +112,7 @@ def train_again(record:Record, data_dir, results, folder:Path, keep:Path=None) -
     return train(config, data, f'again: {record.run_id}', weights, keep=keep)
 
 # %% ../nbs/44_audit.ipynb #12c8c855
-def rerun(
+def rerun_record(
     record:Record,               # Of which run
     data_dir=None,               # Folder of the images, for data that is read from files; or a dict by data set
     results:str|Path=RESULTS,    # Folder of records, where the pre-training of this one has its own
@@ -123,17 +123,18 @@ def rerun(
         return compare_records(record, train_again(record, data_dir, results, Path(folder), keep))
 
 # %% ../nbs/44_audit.ipynb #d2372d56
-def against_data(record:Record, data:HierarchicalImages) -> str:
+def against_data(record:Record, data:HierarchicalImages) -> str|None:
     "How a record disagrees with the images that it names; `None` if it does not"
     made, found = record.data['fingerprint'], data.fingerprint
     if made!=found: return f'made from other data (fingerprint {made[:12]}) than this ({found[:12]})'
-    index = find_split(record.config.split)(data, record.config.split_seed)['test']
+    split = find_split(record.config.split)(data, record.config.split_seed)
+    index = split['test']
     if not np.array_equal(record.images['index'], index): return 'its images are not the test part of its split'
-    labels = data.labels(record.config.target)[index]
+    labels = as_trained(data, split).labels(record.config.target)[index]
     if not np.array_equal(record.images['label'], labels): return 'its labels are not those of its images'
 
 # %% ../nbs/44_audit.ipynb #399bb067
-def verify(
+def verify_records(
     results:str|Path,    # Folder of records
     data:str=None,       # Data set whose records are checked against its images, too
     data_dir:str=None,   # Where these are
@@ -155,7 +156,7 @@ def draw(records:list, n:int, seed:int=0) -> list:
 def audit(records:list, data_dir=None, results:str|Path=RESULTS):
     "Train each record again: yields a `Rerun`, or the `InputError` that stopped the training"
     for record in records:
-        try: yield rerun(record, data_dir, results)
+        try: yield rerun_record(record, data_dir, results)
         except InputError as e: yield e
 
 def save_audit(out:str|Path, comparisons:list, of:int, seed:int):
@@ -163,7 +164,7 @@ def save_audit(out:str|Path, comparisons:list, of:int, seed:int):
     rows = [asdict(c) | dict(same=c.same) for c in comparisons]
     text = json.dumps(dict(schema=1, seed=seed, of=of, comparisons=rows), indent=1)+'\n'
     Path(out).parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(Path(out), lambda f: f.write(text.encode()))
+    write_text(Path(out), text)
 
 # %% ../nbs/44_audit.ipynb #b511fa5e
 AUDIT = 'audit.json'
@@ -196,7 +197,7 @@ def audit_words(comparisons:list, of:int, seed:int) -> str:
     return ' '.join(said)
 
 # %% ../nbs/44_audit.ipynb #7871d42d
-def prune(results:str|Path) -> list:
+def prune_cache(results:str|Path) -> list:
     "Remove what finished runs no longer need and dead processes left in the cache; path and bytes of each"
     places = [results, cache_folder()/'images', cache_folder()/'weights', *cache_folder().glob('runs/*/checkpoints')]
     removed = [(p, remove(p)) for place in places for p in leftovers(place)]
@@ -224,13 +225,13 @@ def say_model(name:str, results:str|Path, data_dir):
 # %% ../nbs/44_audit.ipynb #4f5cdf86
 def say_verified(results, data, data_dir):
     "Print how many records are good; exit status 1 and the names of the others"
-    good, checked, bad = verify(results, data, data_dir)
+    good, checked, bad = verify_records(results, data, data_dir)
     print(f'{good} records are good' + (f', {checked} of them checked against their images' if data else ''))
     if bad: sys.exit('\n'.join(bad))
 
 def say_pruned(results):
     "Remove what nobody needs, and print what it was and how large"
-    removed = prune(results)
+    removed = prune_cache(results)
     for path, size in removed: print(f'removed {path} ({size/2**20:.1f} MiB)')
     print(f'{len(removed)} removed, {sum(size for _, size in removed)/2**20:.1f} MiB')
 

@@ -23,7 +23,7 @@ from datetime import datetime, timezone
 from functools import partial
 from multiprocessing import get_context, set_start_method
 from pathlib import Path
-from .core import InputError, cache_folder, check_one_of, console_script, write_atomically
+from .core import InputError, cache_folder, check_one_of, console_script, write_text
 from .pictures import SETTLED
 from .sources import fractals, image_tree
 from .batches import image_loaders, imagenet_stats
@@ -34,6 +34,7 @@ from fastai.learner import CancelFitException, Learner
 from fastai.metrics import accuracy
 from fastai.torch_core import default_device, set_seed
 from fastai.vision.data import ImageDataLoaders
+from joblib import cpu_count
 from PIL import Image
 from timm.data import ImageDataset, create_loader
 from timm.optim import create_optimizer_v2
@@ -107,7 +108,7 @@ def timm_loop(config:RunConfig, data, folder, device):
     size = 3, config.image_size, config.image_size
     options = dict(is_training=True, no_aug=True, persistent_workers=False)
     loader = create_loader(ImageDataset(str(folder)), size, config.batch_size, device=device,
-                           num_workers=len(os.sched_getaffinity(0)), **options)
+                           num_workers=cpu_count(), **options)
     opt = create_optimizer_v2(model, opt='adam', lr=1e-3)
     def turn(steps, clock):
         for images, labels in loader:
@@ -206,7 +207,7 @@ def seconds(func, *args) -> float:
     "How long a call takes"
     start = time.perf_counter()
     func(*args)
-    return round(time.perf_counter()-start, 2)
+    return time.perf_counter()-start
 
 def take_turns(pipes:dict, steps:int, repeats:int) -> dict:
     "Seconds by part of each turn, after a first one that does not count; a last turn measures the parts exactly"
@@ -286,7 +287,8 @@ def compare_variants(config:RunConfig, repeats:int=5, images:int=256) -> dict:
     found = measure({name: (name, config) for name in ('bare', *VARIANTS)}, repeats, images)
     def row(f):
         to_bare = ratio(f, found['bare'])
-        return dict(**speeds(f['speed']), ratio_to_bare=to_bare, first_turn=f['start'], memory_mib=f['memory'])
+        return dict(**speeds(f['speed']), ratio_to_bare=to_bare, memory_mib=f['memory'],
+                    first_turn=round(f['start'], 2))
     return dict(**about(config), **{name: row(f) for name, f in found.items()})
 
 # %% ../nbs/62_benchmark.ipynb #ae7fb552
@@ -341,8 +343,8 @@ def loading_costs() -> list:
     "Seconds for decoding or drawing images, and for loading them again; call it in a new process"
     found = []
     def twice(what, first, later, func, *args):
-        found.append(dict(what=what, seconds=seconds(func, *args), target=first))
-        found.append(dict(what=f'{what}: again, from the cache', seconds=seconds(func, *args), target=later))
+        found.append(dict(what=what, seconds=round(seconds(func, *args), 2), target=first))
+        found.append(dict(what=f'{what}: again, from the cache', seconds=round(seconds(func, *args), 2), target=later))
     with tempfile.TemporaryDirectory() as place:
         os.environ['RESVIT_CACHE'], tree = place, Path(place)/'tree'
         twice('draw the 5,220 fractals of profile quick', 10, 1, fractals)
@@ -373,7 +375,7 @@ def command_costs() -> list:
     rows = []
     with tempfile.TemporaryDirectory() as place:
         for what, (code, target) in COMMANDS.items():
-            spent = seconds(run_python, code.format(place=place, cores=os.cpu_count()))
+            spent = round(seconds(run_python, code.format(place=place, cores=cpu_count())), 2)
             rows.append(dict(what=what, seconds=spent, target=target))
     return rows
 
@@ -484,7 +486,7 @@ PARTS = dict(
 def machine() -> dict:
     "What it was measured on"
     here = hardware(torch.device(default_device()))
-    return dict(**here, cores=len(os.sched_getaffinity(0)), memory_gib=psutil.virtual_memory().total>>30,
+    return dict(**here, cores=cpu_count(), memory_gib=psutil.virtual_memory().total>>30,
                 system=platform.platform(), versions=versions())
 
 def keep_part(path:Path, part:str, result:list):
@@ -494,7 +496,7 @@ def keep_part(path:Path, part:str, result:list):
     found |= {part: result, 'measured': measured}
     if part=='rows': found['machine'] = here
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda f: f.write(json.dumps(found, indent=1).encode()))
+    write_text(path, json.dumps(found, indent=1))
 
 # %% ../nbs/62_benchmark.ipynb #4ad28ab0
 @console_script

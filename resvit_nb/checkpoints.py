@@ -91,7 +91,9 @@ def load_training(learn:Learner, facts:dict, tensors:dict):
     set_generators(learn, facts['generators'])
     torch.set_rng_state(tensors['generator.cpu'])
     if torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([v for k,v in sorted(tensors.items()) if k.startswith('generator.cuda')])
+        for i in range(torch.cuda.device_count()):    # there may be more GPUs now than there were, or fewer
+            state = tensors.get(f'generator.cuda{i}')
+            if state is not None: torch.cuda.set_rng_state(state, i)
 
 # %% ../nbs/31_checkpoints.ipynb #9c8c848c
 class Checkpoints(Callback):
@@ -108,7 +110,8 @@ class Checkpoints(Callback):
     def before_train(self):    # `validate` and `tta` do not come here
         if self.skip is None:
             self.start = time.perf_counter()
-            any(map(self.resume, self.find()))    # the first that can be used
+            for path in self.find():
+                if self.resume(path): break
             self.skip = len(self.learn.epoch_log.rows)
         if self.epoch<self.skip: raise CancelEpochException
     def after_epoch(self):

@@ -22,7 +22,7 @@ from .config import find_profile
 from .paper import Comparison, PAPER, SWAP, paper_table
 from .report import Table, in_units
 from .statistics import COLOURS, METRICS, STYLE, wilson_interval
-from .verdicts import by_target, judge_part, samples, setting_of
+from .verdicts import all_records, judge_part, samples
 
 # %% ../nbs/55_close_reading.ipynb #283b52e8
 PROSE = dict(
@@ -431,8 +431,7 @@ def what_we_got(
     runs:dict,     # Experiment -> setting's name -> its `Record`s
 ) -> dict:         # Choice -> a few words
     "How much the choices that we tried both ways changed the accuracy"
-    everything = {r.run_id: r for settings in runs.values() for rs in settings.values() for r in rs}
-    made,got = {m: samples(list(everything.values()), m) for m in METRICS},{}
+    made,got = {m: samples(all_records(runs), m) for m in METRICS},{}
     for choice,(experiment,a,b) in TRIED.items():
         found = {t: judge_part(Comparison(experiment, a, 'same', b, t, 'accuracy'), runs, made) for t in TARGETS}
         words = ', '.join(f'{t} {measured_words(v)}' for t,v in found.items() if v)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['InputError', 'expect', 'is_whole', 'expect_images', 'check_one_of', 'interrupt', 'out_of_memory', 'print_anything',
            'nobody_reads', 'parser_of', 'console_script', 'leave_after', 'leave_with_parent', 'held', 'hush_dealer',
-           'stopping', 'write_atomically', 'cache_folder', 'digest', 'in_brief', 'proxy_in_use']
+           'stopping', 'write_atomically', 'write_text', 'cache_folder', 'digest', 'in_brief', 'proxy_in_use']
 
 # %% ../nbs/00_core.ipynb #50984a69
 import hashlib, multiprocessing, os, select, signal, sys, threading, warnings
@@ -176,6 +176,10 @@ def write_atomically(path:Path, write):
             os.replace(aside, path)
         finally: aside.unlink(missing_ok=True)
     except OSError as e: raise InputError(f'{path}: cannot be written ({e.strerror or e})') from None
+
+def write_text(path:Path, text:str, errors:str='strict'):
+    "Write UTF-8, whole or not at all; `errors` as for `str.encode`"
+    write_atomically(path, lambda f: f.write(text.encode(errors=errors)))
 
 # %% ../nbs/00_core.ipynb #1ce49156
 def cache_folder() -> Path:

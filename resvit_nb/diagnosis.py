@@ -171,7 +171,7 @@ def in_batches(p, y, classes, batch:int) -> tuple:
     "Of all pairs within a batch, the share that agrees; and what batches put together at random would give"
     n = len(y)//batch
     if n<2: return float('nan'), float('nan')
-    said,true = (np.zeros((n, classes)) for _ in 'py')
+    said,true = np.zeros((n, classes)),np.zeros((n, classes))
     for counts,values in ((said,p), (true,y)): np.add.at(counts, (np.arange(n*batch)//batch, values[:n*batch]), 1)
     within,pairs = (said*true).sum(),said.sum(0)@true.sum(0)    # `said@true.T` would hold every two batches
     return float(within/(n*batch**2)), float((pairs-within)/(n*(n-1)*batch**2))

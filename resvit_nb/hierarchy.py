@@ -131,7 +131,9 @@ def shares(
     coarse,  # Record of a run on superclasses, otherwise of the same setting
 ) -> dict:   # The scores of a pair that are shares of images
     "What shares of the images, of the errors and of the inconsistent images a pair of runs has right"
-    direct,through,right,near,odd = hierarchy_images(fine, coarse).values()
+    images = hierarchy_images(fine, coarse)
+    direct,through = images['superclass_correct'],images['superclass_correct_through_subclass']
+    right,near,odd = (images[k] for k in ('subclass_correct','within_superclass_error','inconsistent'))
     chance = within_superclass_by_chance(fine.images['label'], find_parent(fine, coarse))
     return dict(superclass_accuracy=direct.mean(), superclass_accuracy_through_subclass=through.mean(),
                 superclass_accuracy_difference=through.mean()-direct.mean(), subclass_accuracy=right.mean(),

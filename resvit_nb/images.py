@@ -17,7 +17,7 @@ from importlib import resources
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
 from sklearn.model_selection import train_test_split
-from .core import InputError, check_one_of, write_atomically
+from .core import InputError, check_one_of, write_text
 
 # %% ../nbs/11_images.ipynb #5a072be9
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def write_copies(path:Path, data:HierarchicalImages):
     "Write the `find_copies` of `data` as CSV, below a comment with the fingerprint"
     lines = [f'{i},{j},{correlation:.4f},{flipped:d}' for i,j,correlation,flipped in find_copies(data.images)]
     text = '\n'.join([f'# {data.fingerprint}', ','.join(COPIES_COLUMNS), *lines, ''])
-    write_atomically(Path(path), lambda f: f.write(text.encode()))
+    write_text(Path(path), text)
 
 def read_copies(path:Path, data:HierarchicalImages) -> list:
     "What `write_copies` wrote; `InputError` where it was about other images than `data`"

@@ -22,6 +22,7 @@ from PIL import Image
 from .core import InputError, check_one_of
 from .pictures import decode_picture
 from .batches import BatchLoader, Subset
+from .models import plain_net
 
 # %% ../nbs/30_learner.ipynb #b58396e2
 import fastai.vision.learner   # tells show_results how to draw images
@@ -260,8 +261,8 @@ def keep_memory():
 
 # %% ../nbs/30_learner.ipynb #efda0250
 def classifier(model:nn.Module) -> nn.Linear:
-    "The last layer: `fc` of a ResNet, `head` of a ViT, also inside of `DataParallel`"
-    inner = model.module if isinstance(model, nn.DataParallel) else model
+    "The last layer: `fc` of a ResNet, `head` of a ViT, also of a wrapped network"
+    inner = plain_net(model)
     layer = next((getattr(inner, name) for name in ('fc','head') if hasattr(inner, name)), None)
     if layer is None: raise InputError(f'{type(inner).__name__}: no last layer: expected one called fc or head')
     return layer

@@ -16,7 +16,7 @@ from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
-from .core import InputError, check_one_of, write_atomically
+from .core import InputError, check_one_of, write_text
 from .images import TARGETS, find_split, hierarchical_images
 from .sources import bird_dog_reptile, cifar100, fractals
 from .batches import image_loaders, imagenet_stats
@@ -360,7 +360,7 @@ def write_short_runs(
         swap,large = swap_scores(images, foreign, q) | dict(q=q),large_scores(images, [smaller])
     parents = dict(zip(public.subclasses, (public.superclasses[p] for p in public.parent)))
     kept = dict(runs=runs, swap=swap, large=large, twin_parents=parents)
-    write_atomically(Path(results)/FORENSICS, lambda f: f.write((json.dumps(kept, indent=1)+'\n').encode()))
+    write_text(Path(results)/FORENSICS, json.dumps(kept, indent=1)+'\n')
 
 # %% ../nbs/55b_mistakes.ipynb #b91178cc
 def read_short_runs(results:str|Path) -> dict:

@@ -12,7 +12,7 @@ __all__ = ['CODERS', 'MODELS', 'IMAGENET', 'FORMAT', 'LARGEST', 'NOVELTY_SCORES'
            'from_hub', 'folder_info', 'check_model', 'load_model', 'set_novelty']
 
 # %% ../nbs/22_models.ipynb #9d72df9e
-import inspect, json, os, pickle, re, shutil, sys, tempfile, warnings
+import inspect, json, os, pickle, re, sys, tempfile, warnings
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -29,7 +29,8 @@ from torch import nn, Tensor
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 from . import resnet, vit
-from .core import InputError, check_one_of, digest, expect, in_brief, is_whole, proxy_in_use, write_atomically
+from .core import InputError, check_one_of, digest, expect, in_brief, is_whole, proxy_in_use
+from .core import write_atomically, write_text
 from .images import check_target
 from .resnet import Bottleneck, ResNet
 from .vit import Block, ViT, resize_pos_embed
@@ -188,7 +189,7 @@ def new_model(
     **kwargs,      # For the class's constructor
 ) -> nn.Module:    # In training mode
     "A network with random weights, its sizes as given or as the name says; InputError for an unknown name or option"
-    expect(name in MODELS, 'name', f"one of {', '.join(MODELS)}", name)
+    check_one_of('name', name, MODELS)
     build = MODELS[name]
     options = list(inspect.signature(getattr(build, 'func', build).__init__).parameters)[1:]
     for o in kwargs:
@@ -492,7 +493,7 @@ def check_classes(info:ModelInfo):
 def check_info(info:ModelInfo) -> ModelInfo:
     "`info` itself; InputError for the first entry that cannot be right"
     expect(info.format==FORMAT, 'format', FORMAT, info.format)
-    expect(info.model in list(MODELS), 'model', f"one of {', '.join(MODELS)}", info.model)
+    check_one_of('model', info.model, MODELS)
     check_target(info.target)
     check_classes(info)
     for k in ('resolution', 'image_size'):
@@ -520,7 +521,7 @@ def read_config(folder:str|Path) -> dict:
 def write_config(folder:str|Path, config:dict):
     "Write config.json of a folder, whole or not at all"
     text = json.dumps(config, sort_keys=True, indent=2)+'\n'
-    write_atomically(Path(folder)/'config.json', lambda f: f.write(text.encode()))
+    write_text(Path(folder)/'config.json', text)
 
 def class_of(model:str) -> type:
     "The class behind a name of MODELS"

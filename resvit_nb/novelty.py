@@ -9,6 +9,7 @@ __all__ = ['LOGIT_SCORES', 'FEATURE_SCORES', 'SCORES', 'NEIGHBOURS', 'IMAGES_EAC
 
 # %% ../nbs/34_novelty.ipynb #ab6e310f
 from dataclasses import dataclass
+from functools import partial
 import numpy as np, torch
 from fastcore.basics import noop
 from pytorch_ood.detector import KNN, EnergyBased, Entropy, Mahalanobis, MaxLogit, MaxSoftmax, ViM
@@ -57,11 +58,12 @@ def fit_scores(
     neighbours = KNN(None, min(NEIGHBOURS, images)).fit_features(train.features, train.label)
     gauss = Mahalanobis(None).fit_features(components(train), train.label)
     vim = ViM(None, max(1, dimensions//2), head.weight, head.bias).fit_features(train.features, train.label)
-    of_features = (lambda o: neighbours.predict_features(o.features), lambda o: gauss.predict_features(components(o)),
-                   lambda o: vim.predict_features(o.features))
-    of_logits = {name: lambda o,name=name: logit_score(name, o.logits) for name in LOGIT_SCORES}
-    every = of_logits | dict(zip(FEATURE_SCORES, of_features))
-    return {name: lambda o,f=f: f(o).float().numpy() for name,f in every.items()}
+    scores = {'nearest neighbours': lambda o: neighbours.predict_features(o.features),
+              'Mahalanobis': lambda o: gauss.predict_features(components(o)),
+              'ViM': lambda o: vim.predict_features(o.features)}
+    def of_logits(name, o): return logit_score(name, o.logits)
+    def as_array(score, o): return score(o).float().numpy()
+    return {name: partial(as_array, scores.get(name) or partial(of_logits, name)) for name in SCORES}
 
 # %% ../nbs/34_novelty.ipynb #39ec1862
 def separation(

@@ -6,8 +6,9 @@
 __all__ = ['PLAIN', 'MAX_PIXELS', 'MANY_PIXELS', 'AVIF', 'FORMATS', 'SUFFIXES', 'one_at_a_time', 'TEXTS', 'MANY', 'LABEL_FIELDS',
            'META_FIELDS', 'CACHE_VERSION', 'SETTLED', 'grey_of_8_bits', 'to_rgb', 'read_square', 'without_texts',
            'read_image', 'what_it_is', 'decode_sized', 'decode_image', 'decode_picture', 'shared_images', 'is_shared',
-           'begin_decoding', 'fill', 'fill_shared', 'decoders', 'decode_images', 'load_cached', 'save_cached',
-           'new_images', 'make_cached', 'cached', 'file_state', 'read_hashes', 'content_hashes', 'cached_files']
+           'begin_decoding', 'fill', 'fill_shared', 'attempt', 'decoders', 'decode_images', 'load_cached',
+           'save_cached', 'new_images', 'make_cached', 'cached', 'file_state', 'read_hashes', 'content_hashes',
+           'cached_files']
 
 # %% ../nbs/11a_pictures.ipynb #db167b59
 import functools, hashlib, io, json, mmap, multiprocessing, os, sys, tempfile, threading, time, warnings
@@ -16,9 +17,10 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 import numpy as np
+from joblib import cpu_count
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 from tqdm import tqdm
-from .core import InputError, cache_folder, digest, held, leave_with_parent, stopping, write_atomically
+from .core import InputError, cache_folder, digest, held, leave_with_parent, stopping, write_text
 from .images import HierarchicalImages, check_arrays, find_parents, hierarchical_images
 
 # %% ../nbs/11a_pictures.ipynb #3c69f05b
@@ -152,14 +154,20 @@ def fill_shared(i:int, file, where:str) -> int:
     "`fill`, in a process that decodes"
     return fill(to_fill, i, file, where)
 
+def attempt(func, *args):
+    "What `func` returns, or its `InputError`"
+    try: return func(*args)
+    except InputError as e: return e
+
+# %% ../nbs/11a_pictures.ipynb #4d09ed97
 @contextmanager
 def decoders(images:np.ndarray):
     "A pool, and how it fills `images`: processes for many, where the system can split them off, else threads"
     split_off = len(images)>=MANY and sys.platform=='linux' and not multiprocessing.current_process().daemon
     if split_off and is_shared(images):
         fork,how = multiprocessing.get_context('fork'),fill_shared
-        pool = ProcessPoolExecutor(os.cpu_count(), fork, begin_decoding, (fork.Lock(), images))
-    else: pool,how = ThreadPoolExecutor(os.cpu_count()),functools.partial(fill, images)
+        pool = ProcessPoolExecutor(cpu_count(), fork, begin_decoding, (fork.Lock(), images))
+    else: pool,how = ThreadPoolExecutor(cpu_count()),functools.partial(fill, images)
     with stopping(pool):
         try: yield pool,how
         except BrokenProcessPool: raise MemoryError('the system ended a process that decoded images') from None
@@ -169,13 +177,16 @@ def decode_images(
     files,              # Paths, or functions that return open files
     images:np.ndarray,  # uint8 (N, 3, H, W), to be filled
     names:list,         # How error messages name the images
+    broken:dict=None,   # Receives the `InputError` of each unreadable image, by place; `None`: the first one is raised
 ) -> list:              # A line for users, if any image was smaller than H
     "Decode files in parallel"
     resolution = images.shape[-1]
     with warnings.catch_warnings(action='ignore'), decoders(images) as (pool,how):    # Pillow's, of EXIF data and size
+        if broken is not None: how = functools.partial(attempt, how)
         with held(): filled = pool.map(how, range(len(files)), files, names, chunksize=64)
         sides = list(tqdm(filled, 'decoding', len(images), disable=not sys.stderr.isatty()))
-    small = [s for s in sides if s<resolution]
+    if broken is not None: broken |= {i: s for i,s in enumerate(sides) if isinstance(s, InputError)}
+    small = [s for i,s in enumerate(sides) if i not in (broken or ()) and s<resolution]
     return [f'enlarged to {resolution} px: {len(small):,} of {len(sides):,} images; the smallest has {min(small)} px'
            ] if small else []
 
@@ -290,5 +301,5 @@ def cached_files(
     if entries!=known:
         with suppress(OSError, InputError):    # without it the files are only read again
             index.parent.mkdir(exist_ok=True)
-            write_atomically(index, lambda f: f.write(json.dumps(entries).encode()))
+            write_text(index, json.dumps(entries))
     return data

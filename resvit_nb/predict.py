@@ -10,7 +10,8 @@ __all__ = ['ARCHIVES', 'BROKEN', 'BLOCK', 'BATCH', 'is_course', 'images_inside',
            'what_is_read', 'resvit_predict']
 
 # %% ../nbs/61_predict.ipynb #4fb4eb5e
-import csv, json, os, sys, warnings
+import csv, json, os, sys
+from copy import deepcopy
 from itertools import takewhile
 from pathlib import Path
 import numpy as np, pandas as pd, torch
@@ -18,16 +19,16 @@ from fastcore.script import Param
 from fasttransform import Pipeline
 from torch import nn, Tensor
 from tqdm import tqdm
-from .core import InputError, check_one_of, console_script, write_atomically
+from .core import InputError, check_one_of, console_script, write_text
 from .images import TARGETS
-from .pictures import SUFFIXES, decode_image, decode_images, shared_images
+from .pictures import SUFFIXES, decode_images, shared_images
 from .sources import COURSE, check_course, check_found, check_not_read, inside, left_out, list_tree
 from .sources import read_classes, read_integer, read_table
 from .batches import BicubicResize, IntToFloatTensor, Normalize, TensorImage, default_device
 from .models import ModelInfo, load_model
 from .learner import BAR, autocast_forward, choose_precision, keep_memory
 from .scores import ranked_classes
-from .novelty import LOGIT_SCORES, logit_score
+from .novelty import novel_by_logits
 from .records import NAMED_AS_RECORD, read_record
 from .runs import RESULTS, keep_model, model_folder
 from .audit import find_record
@@ -56,12 +57,15 @@ def images_of_table(path:Path, folder:str|Path=None) -> list:
     return [(name, inside(Path(folder or path.parent), name, where), where) for name, where in rows]
 
 # %% ../nbs/61_predict.ipynb #589065e3
+BROKEN = ('refuse', 'skip')
+
 def find_images(
     inputs:list|str|Path,        # Images, folders, archives, CSV files; or one of them
     images_dir:str|Path=None,    # Folder that names in a CSV file are relative to; `None`: the file's own
     broken:str='refuse',         # What to do about links that lead nowhere, in folders: refuse, or skip
 ) -> list:                       # (name, file or function that opens it, how errors name it), in the order of the input
     "All images of the inputs; names have their input in front where there are several"
+    check_one_of('broken', broken, BROKEN)
     found, inputs = [], [str(i) for i in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
     if '' in inputs: raise InputError("image '': expected an image, a folder, an archive or a CSV")
     check_given(images_dir=images_dir)
@@ -75,24 +79,17 @@ def find_images(
     return found
 
 # %% ../nbs/61_predict.ipynb #a73bf0d9
-BROKEN = ('refuse', 'skip')
 BLOCK = 2**28    # bytes of pixels that are decoded before the network sees them
 
 def decode_block(images:list, resolution:int, broken:str) -> tuple:
     "Pixels uint8 (n, 3, H, W) of the readable ones of `images`, and which these are, bool (N,)"
     pixels, good = shared_images(len(images), resolution), np.ones(len(images), bool)
-    try:
-        decode_images([file for _, file, _ in images], pixels, [where for *_, where in images])
-        return pixels, good
-    except InputError:
-        if broken=='refuse': raise
-    with warnings.catch_warnings(action='ignore'):    # as in `decode_images`
-        for i, (_, file, where) in enumerate(images):
-            try: pixels[i] = decode_image(file, resolution, where)
-            except InputError as e:
-                good[i] = False
-                print(f'skipped: {e}', file=sys.stderr)
-    return pixels[good], good
+    found = {} if broken=='skip' else None
+    decode_images([file for _, file, _ in images], pixels, [where for *_, where in images], found)
+    for i, error in (found or {}).items():
+        good[i] = False
+        print(f'skipped: {error}', file=sys.stderr)
+    return (pixels[good] if found else pixels), good
 
 # %% ../nbs/61_predict.ipynb #b4054b7f
 BATCH = 256    # images at a time, as when a run is tested
@@ -166,8 +163,7 @@ def is_novel(
     if (info.target, level)==('superclass', 'subclass'):
         raise InputError('novelty of subclasses by a model of superclasses: expected level superclass')
     if level!=info.target: logits = superclass_logits(logits, torch.tensor(info.parent))
-    score = check_one_of('novelty score', info.novelty['score'], LOGIT_SCORES)
-    return level, logit_score(score, logits)>float(info.novelty['threshold'])
+    return level, torch.from_numpy(novel_by_logits(logits, info.novelty))
 
 # %% ../nbs/61_predict.ipynb #8d6aae93
 def novel_images(nets:dict, logits:dict) -> dict:
@@ -241,7 +237,7 @@ def predict_images(
 ) -> pd.DataFrame:              # A row for each image, in order; see `answers_table`
     "What is on the images"
     check_one_of('broken', broken, BROKEN)
-    nets = {t: ready(n) for t, n in by_target(nets).items()}
+    nets = {t: ready(deepcopy(n)) for t, n in by_target(nets).items()}    # the caller's stay as they are
     info, parts = next(iter(nets.values())).info, []
     def table_of(names, logits):
         found = answers(logits, torch.tensor(info.parent), independent)
@@ -345,5 +341,5 @@ def resvit_predict(
     table = predict_images(nets, images, independent, broken, place)
     text = table_text(asked_for(table, names, probabilities), Path(out or 'x.csv').suffix)
     if out is None: return print(text, end='')
-    write_atomically(Path(out), lambda f: f.write(text.encode(errors='backslashreplace')))
+    write_text(Path(out), text, 'backslashreplace')
     print(f'{len(table):,} of {len(images):,} images: {out}')

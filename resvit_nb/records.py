@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 import numpy as np, psutil, torch
-from .core import InputError, digest, in_brief, write_atomically
+from .core import InputError, digest, in_brief, write_atomically, write_text
 from .scores import summarise
 from .config import RunConfig, brief, run_id
 
@@ -98,7 +98,7 @@ def write_record(record:Record, results:str|Path) -> Path:
     facts = {'schema': SCHEMA, 'run_id': record.run_id, **kept, 'config': asdict(record.config)}
     facts['images'] = {'file': arrays.name, 'sha256': digest(arrays)}
     facts['sha256'] = facts_digest(facts)
-    try: write_atomically(path, lambda f: f.write((json.dumps(facts, indent=1)+'\n').encode()))
+    try: write_text(path, json.dumps(facts, indent=1)+'\n')
     except InputError:
         if not path.exists(): arrays.unlink()    # no arrays without a record
         raise

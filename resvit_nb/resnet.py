@@ -7,7 +7,6 @@ __all__ = ['Bottleneck', 'make_stage', 'init_weights', 'ResNet', 'resnet50', 'pa
 
 # %% ../nbs/20_resnet.ipynb #58f67f88
 from numbers import Real
-import torch
 from torch import nn, Tensor
 from fastcore.basics import patch
 from .core import expect, expect_images, is_whole

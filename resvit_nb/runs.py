@@ -21,7 +21,7 @@ import numpy as np
 from fastcore.meta import delegates
 from filelock import FileLock, Timeout
 from . import models
-from .core import InputError, cache_folder, console_script, write_atomically
+from .core import InputError, cache_folder, console_script, write_atomically, write_text
 from .images import NOVEL, HierarchicalImages, as_trained, find_split
 from .sources import describe, describe_split, load_data, usual_split
 from .batches import Subset, image_loaders, imagenet_stats
@@ -121,7 +121,7 @@ def class_facts(data:HierarchicalImages) -> dict:
 def write_note(file:Path, facts:dict):
     "The note next to weights that are kept: their hash, and whatever else there is to say of them"
     note = json.dumps(facts | dict(sha256=digest(file)))
-    write_atomically(file.with_suffix('.json'), lambda f: f.write(note.encode()))
+    write_text(file.with_suffix('.json'), note)
 
 def read_note(file:Path) -> dict:
     "The note next to weights; empty if it is missing or damaged"

@@ -20,17 +20,21 @@ from unittest.mock import patch
 import matplotlib, nbformat, papermill, yaml
 from execnb.shell import CaptureShell
 from fastcore.xtras import working_directory
+from joblib import cpu_count
 from rich.console import Console
 from rich.markdown import Markdown
 from papermill.engines import Engine, papermill_engines
 from nbdev.clean import clean_nb
 from nbdev.config import get_config
 from nbdev.serve import proc_nbs
-from .core import InputError, check_one_of, console_script, leave_with_parent, stopping, write_atomically
+
+# %% ../nbs/60_site.ipynb #1a190a12
+from .core import InputError, check_one_of, console_script, leave_with_parent, stopping
+from .core import write_atomically, write_text
 from .config import find_profile
 from .records import leftovers, remove
 from .runs import announce, check_writable, images_of
-from .workers import cores, default_jobs
+from .workers import default_jobs
 from .protocol import EXPERIMENTS, check_given, make_plan, project_root, results_folder, train_missing
 from .report import FOREST, forest_svg, gather
 from .pages import link_outside, link_within, make_offline, rename_pages
@@ -117,7 +121,7 @@ def write_page(nb, path:Path):
     "Write a notebook without what changes from one execution to the next"
     clean_nb(nb, allowed_cell_metadata_keys=['tags'])
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda f: f.write(nbformat.writes(nb).encode()+b'\n'))
+    write_text(path, nbformat.writes(nb)+'\n')
 
 def check_pictures(nb, name:str):
     "`InputError` if a cell with a `fig-alt` shows neither a picture nor a sentence"
@@ -223,7 +227,7 @@ def first_look(staged:Path, what:str):
 def process(staged:Path):
     "Let nbdev prepare the pages of a staged project, in its `_proc`"
     get_config.cache_clear()    # nbdev remembers the settings of the folder that it was asked in first
-    with working_directory(staged), page_processes(cores()) as pool:
+    with working_directory(staged), page_processes(cpu_count()) as pool:
         def each(f, items, **kwargs): list(pool.map(f, items))
         with patch('nbdev.serve.parallel', each): proc_nbs(force=True)
     get_config.cache_clear()
@@ -468,4 +472,4 @@ def resvit_readme(
     if pages: run_pages_again(root)
     figure = forest_svg(gather(list(EXPERIMENTS), results=root/'results'))
     write_atomically(root/'results'/FOREST, lambda f: f.write(figure))
-    write_atomically(root/'README.md', lambda f: f.write(readme(nbformat.read(root/'nbs/index.ipynb', 4)).encode()))
+    write_text(root/'README.md', readme(nbformat.read(root/'nbs/index.ipynb', 4)))

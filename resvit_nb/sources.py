@@ -20,7 +20,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image, ImageOps
 from torchvision.datasets import CIFAR100
-from .core import InputError, cache_folder, check_one_of, console_script, proxy_in_use, write_atomically
+from .core import InputError, cache_folder, check_one_of, console_script, is_whole, proxy_in_use
+from .core import write_atomically
 from .fractals import draw_fractals, fractal_subclasses, fractal_superclasses
 from .images import HierarchicalImages, PARTS, TARGETS, find_split, same_pictures
 from .pictures import SUFFIXES, cached, cached_files, decode_images
@@ -488,7 +489,10 @@ def load_data(
 ) -> HierarchicalImages:
     "The data set of that name"
     check_one_of('data', name, SOURCES)
-    if not 8<=resolution<=1024: raise InputError(f'resolution {resolution}: expected 8 to 1024 pixels')
+    if not is_whole(resolution, 8) or resolution>1024:
+        raise InputError(f'resolution {resolution!r}: expected 8 to 1024 pixels')
+    if not is_whole(family, 0): raise InputError(f'family {family!r}: expected a whole number from 0')
+    if not is_whole(n_per_subclass): raise InputError(f'n_per_subclass {n_per_subclass!r}: expected 1 or more')
     if name=='fractals' and data_dir is None: return fractals(n_per_subclass, resolution, family=family)
     if name=='fractals': raise InputError(f"data_dir {str(data_dir)!r}: data 'fractals' is generated: expected no "
                                           'data_dir, or with it data image_tree, bird_dog_reptile or cifar100')

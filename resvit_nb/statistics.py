@@ -49,11 +49,10 @@ METRICS = tuple(SCALES)
 def to_scale(values, metric:str) -> np.ndarray:
     "Accuracies on the arcsine scale, losses on the log scale; `InputError` for impossible values"
     values = np.asarray(values, float)
-    bad = values[~((values>=0)&(values<=1))] if check_one_of('metric', metric,
-        METRICS)=='accuracy' else values[~((values>0)&np.isfinite(values))]
-    if bad.size:
-        raise InputError(f'{metric} {bad.flat[0]}: expected '
-                         f'{"a share from 0 to 1" if metric=="accuracy" else "a positive number"}')
+    if check_one_of('metric', metric, METRICS)=='accuracy':
+        possible,expected = (values>=0) & (values<=1),'a share from 0 to 1'
+    else: possible,expected = (values>0) & np.isfinite(values),'a positive number'
+    if not possible.all(): raise InputError(f'{metric} {values[~possible].flat[0]}: expected {expected}')
     return SCALES[metric][0](values)
 
 # %% ../nbs/52_statistics.ipynb #f2b80c32
@@ -193,8 +192,12 @@ def read_shape(
 ) -> tuple:           # value, low, high, and whether it is so: True, False or None
     "Whether a loss curve has a shape, and by how much"
     n,lowest = len(loss),epoch_of_minimum(loss)
-    if shape=='spike': return (k := sum(e>lowest for e in spikes(loss)),)*3 + (k>0,)
-    if shape=='early minimum': return (lowest/n,)*3 + (.1<=lowest/n<=.3,)
+    if shape=='spike':
+        later = sum(e>lowest for e in spikes(loss))
+        return later, later, later, later>0
+    if shape=='early minimum':
+        at = lowest/n
+        return at, at, at, .1<=at<=.3
     slope,low,high = (10*s for s in trend(loss, n//2+1, n))
     yes,no = (high<0, low>0) if shape=='falls' else (low>0, high<0)
     return slope, low, high, True if yes else False if no else None

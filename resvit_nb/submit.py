@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np, torch
 from fastcore.script import Param
-from .core import InputError, console_script, write_atomically
+from .core import InputError, console_script, write_text
 from .images import NOVEL, TARGETS, HierarchicalImages, as_trained, find_split
 from .sources import COURSE, check_course, describe, load_data
 from .models import load_model, set_novelty
@@ -187,5 +187,5 @@ def resvit_submit(
     with cpu_threads(configs['subclass', ALL].threads):
         table, expected = submit(configs, models, data, images, foreign, place)
     text = table_text(asked_for(table, False, False))
-    write_atomically(Path(out), lambda f: f.write(text.encode(errors='backslashreplace')))
+    write_text(Path(out), text, 'backslashreplace')
     print(f'{out}: {said_novel(table)}', *(f'model: {models[t, ALL]}' for t in TARGETS), expected, sep='\n')

@@ -16,9 +16,8 @@ import numpy as np
 from scipy.stats import t
 from .core import InputError, check_one_of
 from .images import PAPER_SIZES, TARGETS
-from .config import run_id
 from .runs import count_multiply_adds
-from .paper import CLAIMS, Comparison, Curve, Level, Slower
+from .paper import Comparison, Curve, Level, Slower
 from .statistics import (
     COLOURS, METRICS, SAME_WITHIN, SMALLEST, Estimate, Sample, difference, from_arcsine, image_variance, in_odds,
     in_points, log_odds, moderate, read_shape, to_scale)
@@ -251,7 +250,8 @@ class ClaimVerdict:
 
 # %% ../nbs/53_verdicts.ipynb #73b17a48
 def judge_claim(verdicts:list) -> ClaimVerdict:
-    "The verdict on a claim from those on its parts; `None` stands for a part that was not run"
+    "The verdict on a claim from those on its parts; `None` means that a part was not run"
+    if not verdicts: raise InputError('verdicts []: expected one for each part of the claim')
     words = [v.word if v else 'not run' for v in verdicts]
     counts = {w: words.count(w) for w in ('reproduced','not reproduced','inconclusive','not comparable','not run')}
     magnitudes = {m: sum(bool(v) and v.magnitude==m for v in verdicts) for m in MAGNITUDES}

@@ -10,7 +10,6 @@ from resvit_nb.core import InputError, console_script, write_atomically
 from resvit_nb.images import hierarchical_images
 from resvit_nb.pictures import MAX_PIXELS, decode_image
 from resvit_nb.sources import bird_dog_reptile, image_tree, resvit_data
-from resvit_nb.models import read_weights
 from resvit_nb.scores import summarise
 from resvit_nb.config import RunConfig
 from resvit_nb.records import Record, write_record

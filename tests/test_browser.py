@@ -2,7 +2,7 @@
 
 Needs Chromium on the PATH. `RESVIT_TEST_SITE` names the folder of a finished site; without it the published one,
 made from the records, and a first look are looked at."""
-import functools, json, os, re, shutil, threading
+import functools, os, re, shutil, threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit

@@ -1,5 +1,4 @@
 "Attacks on the forensics: the suspects, the short runs, and the numbers that they stand on"
-import json
 from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
 from resvit_nb.core import InputError

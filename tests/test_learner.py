@@ -13,11 +13,11 @@ from resvit_nb.batches import image_loaders
 from resvit_nb.resnet import ResNet, resnet50
 from resvit_nb.vit import vit_tiny
 from resvit_nb.models import new_model
-from resvit_nb.learner import RECIPES, FrozenBackbone, Groups, Progress, choose_precision, image_learner
-from resvit_nb.checkpoints import Checkpoints, read_training
+from resvit_nb.learner import RECIPES, FrozenBackbone, Groups, Progress, choose_precision, classifier, image_learner
+from resvit_nb.checkpoints import Checkpoints, load_training, read_training
 from fastai.callback.core import Callback
 from fastai.callback.progress import CSVLogger, ShowGraphCallback
-from fastai.callback.schedule import fine_tune, lr_find
+import fastai.callback.schedule    # which gives every Learner fine_tune and lr_find
 from fastai.callback.tracker import EarlyStoppingCallback, ReduceLROnPlateau
 from fastai.interpret import ClassificationInterpretation
 from fastai.learner import CancelFitException, load_learner
@@ -80,6 +80,20 @@ def test_a_checkpoint_of_another_network_is_passed_over(data, tmp_path, capsys):
     learn = image_learner(dls := loaders(data), resnet50(dls.c, width=16))
     learn.fit(1, cbs=Checkpoints(tmp_path))
     assert 'of another network; passed over' in capsys.readouterr().out
+
+@pytest.mark.parametrize('gpus', [2, 12])
+def test_a_training_goes_on_with_another_number_of_gpus(data, tmp_path, monkeypatch, gpus):
+    with pytest.raises(KeyboardInterrupt): trained(data, Checkpoints(tmp_path), Stop())
+    facts, tensors = read_training(Checkpoints(tmp_path).find()[0])
+    tensors |= {f'generator.cuda{i}': i for i in range(11)}    # sorted, the names put 10 before 2
+    learn = image_learner(dls := loaders(data), resnet50(dls.c, width=8, drop=.5), 'one-cycle')
+    learn.create_opt()
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: gpus)
+    states = {}
+    monkeypatch.setattr(torch.cuda, 'set_rng_state', lambda state, i: states.update({i: state}))
+    load_training(learn, facts, tensors)
+    assert states == {i: i for i in range(min(gpus, 11))}
 
 def test_autocast_ends_where_the_model_fails(data):
     with pytest.raises(Exception, match='broken on purpose'):
@@ -360,6 +374,7 @@ def test_the_last_layer_is_found_or_asked_for(data):
     before = deepcopy(net.state_dict())
     image_learner(dls, nn.DataParallel(net), freeze=True).fit(1)
     assert [k for k, v in net.state_dict().items() if not torch.equal(v, before[k])] == ['fc.weight', 'fc.bias']
+    assert classifier(torch.compile(nn.DataParallel(net))) is net.fc
     with pytest.raises(InputError, match='Sequential: no last layer: expected one called fc or head'):
         image_learner(dls, nn.Sequential(nn.Flatten(), nn.Linear(768, 3)), freeze=True)
 

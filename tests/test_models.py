@@ -10,7 +10,7 @@ from torch import nn
 from unittest.mock import patch as replaced
 from resvit_nb.core import InputError
 from resvit_nb.resnet import ResNet, resnet50
-from resvit_nb.vit import ViT, load_resized, resize_pos_embed, vit_tiny
+from resvit_nb.vit import ViT, vit_tiny
 from resvit_nb.config import RANGES
 from resvit_nb.models import (
     LARGEST, MODELS, NOVELTY_SCORES, HubResNet, HubViT, ModelInfo, count_multiply_adds, create_model, fit_weights,
@@ -53,7 +53,8 @@ def logits(net, x):
     (lambda: vit_tiny(drop=1.5), 'drop: expected a rate with 0 <= drop < 1, got 1.5'),
     (lambda: ViT(inner_drop=float('nan')), 'inner_drop: expected a rate with 0 <= inner_drop < 1, got nan'),
     (lambda: vit_tiny(gelu='relu'), "gelu: expected 'exact' or 'tanh', got 'relu'"),
-    (lambda: new_model('resnet51'), "name: expected one of resnet50, vit_tiny, vit_small, vit_base, got 'resnet51'"),
+    (lambda: new_model('resnet51'), "name 'resnet51': expected one of resnet50, vit_tiny, vit_small, vit_base"),
+    (lambda: create_model(['vit_tiny']), "name ['vit_tiny']: expected one of resnet50, vit_tiny, vit_small, vit_base"),
     (lambda: new_model('resnet50', widht=16),
      'widht: no option of resnet50; expected one of depths, num_classes, width, '
                                               'drop, zero_init_last, small_stem, in_chans'),

@@ -1,6 +1,5 @@
 "Classes that nobody trained on: splits of odd data sets, scores against formulas of our own, thresholds, damage"
 import json, os, shutil
-from dataclasses import replace
 from pathlib import Path
 import numpy as np, pytest, torch
 from hypothesis import given, settings, strategies as st
@@ -17,7 +16,8 @@ from resvit_nb.novelty import (
 from resvit_nb.config import RunConfig, run_id
 from resvit_nb.records import read_record, record_path
 from resvit_nb.models import check_model
-from resvit_nb.runs import keep_model, read_note, weights_file, write_note
+from resvit_nb.runs import images_of, keep_model, read_note, weights_file
+from resvit_nb.audit import against_data
 from resvit_nb.novel_runs import (
     NovelBody, answer_words, by_class, chance_fractals, foreign_classes, foreign_images, foreign_parts, gather_novel,
     make_novel, measures, novel_configs, novel_words, read_novel, resvit_novel, score_run, scores_path)
@@ -233,6 +233,14 @@ def test_a_record_like_any_other(store):
         assert read_note(weights_file(record.run_id))['novelty'] == found.facts['novelty']
         assert check_model(keep_model(record, home/'results')).novelty == found.facts['novelty']
         for row in measures(found): assert row['overall_closed'] == pytest.approx((1-row['share'])*row['closed'])
+
+def test_an_audit_knows_the_labels_of_a_record_with_novel_classes(store):
+    home, configs = store
+    for config in configs.values():
+        record, data = read_record(record_path(config, home/'results')), images_of(config)
+        assert against_data(record, data) is None
+        record.images['label'][0] += 1
+        assert against_data(record, data) == 'its labels are not those of its images'
 
 def test_scored_again_it_is_the_same(store):
     home, configs = store

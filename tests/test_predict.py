@@ -5,14 +5,14 @@ from functools import partial
 from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
 from PIL import Image
-from resvit_nb import predict as module, runs as module_runs
+from resvit_nb import pictures as decoder, predict as module, runs as module_runs
 from resvit_nb.commands import COMMANDS, HELP, NAMES, find_command, find_name, help_text
 from resvit_nb.config import RunConfig, run_id
 from resvit_nb.core import InputError, parser_of
 from resvit_nb.models import ModelInfo, create_model, load_model, save_model, set_novelty
 from resvit_nb.novelty import LOGIT_SCORES, logit_score
 from resvit_nb.predict import answers, find_images, joint, predict_images, resvit_predict, superclass_logits
-from resvit_nb.records import read_record, record_path
+from resvit_nb.records import read_record
 from resvit_nb.runs import adopt_model, has_model, images_of, keep_model, model_folder, resvit_train, run, weights_file
 from resvit_nb.sources import image_tree, resvit_data
 from resvit_nb.submit import ALL, ASIDE, resvit_submit, submission_configs, submit
@@ -400,6 +400,25 @@ def test_what_is_no_picture_of_the_folder_is_skipped_on_request(tmp_path, pictur
     found = capfd.readouterr()
     assert found.out == f'11 of 12 images: {out}\n' and found.err.startswith(f'skipped: {pictures}')
     assert name in found.err and found.err.count('\n') == 1
+
+def test_what_to_do_about_broken_pictures_is_checked_before_any_is_looked_for(pictures):
+    with pytest.raises(InputError, match="broken 'Skip': expected one of refuse, skip"):
+        find_images(pictures, broken='Skip')
+
+def test_no_picture_is_decoded_twice_where_some_are_skipped(tmp_path, pictures, monkeypatch):
+    for name in ('4.png', '5.png'): (pictures/name).write_bytes(b'')
+    decoded, decode_sized = [], decoder.decode_sized
+    monkeypatch.setattr(decoder, 'decode_sized', lambda *a: (decoded.append(a[2]), decode_sized(*a))[1])
+    net = load_model(random_model(tmp_path/'model'))
+    table = predict_images(net, files := find_images(pictures), broken='skip')
+    assert len(table) == len(files)-2 and sorted(decoded) == sorted(where for *_, where in files)
+
+def test_the_network_of_the_caller_stays_as_it_is(tmp_path, pictures):
+    net = load_model(random_model(tmp_path/'model', resolution=32))
+    net.info, before = replace(net.info, precision='bf16'), net.conv1.weight.stride()
+    net.train()
+    predict_images(net, find_images(pictures))
+    assert 'forward' not in vars(net) and net.training and net.conv1.weight.stride() == before
 
 def test_skipping_repeats_no_warning_of_the_decoder(tmp_path, pictures, capfd, recwarn):
     Image.new('RGB', (8, 8)).save(pictures/'5.png', 'JPEG', exif=b'Exif\0\0II*\0\x08\0\0\0\xff\xff')

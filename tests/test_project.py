@@ -1,9 +1,11 @@
 "What must hold of the repository as a whole; the notebooks test what they define."
-import ast, configparser, filecmp, hashlib, io, json, re, shutil, subprocess, sys, tokenize
+import ast, configparser, hashlib, io, json, re, shutil, subprocess, sys, tokenize
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 import nbformat, numpy as np, pytest
 from packaging.specifiers import SpecifierSet
+from pyflakes.checker import Checker
+from pyflakes.messages import UndefinedName, UnusedImport, UnusedVariable
 from resvit_nb.images import TARGETS
 from resvit_nb.config import run_id
 from resvit_nb.protocol import CAMPAIGN, EXPERIMENTS, check_protocol, make_plan, step_runs
@@ -59,6 +61,19 @@ def test_modules_are_written_in_one_dialect():
     assert [*loose('def f(x: int):\n    "Half."\n    return x == 2\ndef g(x:int):\n    "Half"\n    return x==2\n')] == (
         [3, 1, 1])
     assert [(p.name, i) for p in sorted((ROOT/'resvit_nb').glob('*.py')) for i in loose(p.read_text('utf-8'))] == []
+
+def left_over(text):
+    "Lines with imports and variables that nothing uses, and names that nothing defines"
+    found = Checker(ast.parse(text), withDoctest=False).messages
+    of_lines = text.split('\n')
+    return [(m.lineno, str(m)) for m in found if isinstance(m, (UnusedImport, UnusedVariable, UndefinedName))
+            and not re.match(r'import fastai\..+ # ', of_lines[m.lineno-1])]    # these change fastai's classes
+
+def test_nothing_is_imported_that_is_not_used():
+    found = left_over('import os\nimport re, json\ndef f():\n    a = json\n    return b\n')
+    assert sorted(line for line, _ in found) == [1, 2, 4, 5]
+    assert [(p.name, m) for folder in ('resvit_nb', 'tests') for p in sorted((ROOT/folder).glob('[!_]*.py'))
+            for m in left_over(p.read_text('utf-8'))] == []
 
 def test_modules_import_from_lower_rooms_only():
     order = {re.search(r'#\| default_exp (\w+)', p.read_text(encoding='utf-8'))[1]: p.stem for p in NOTEBOOKS

@@ -10,8 +10,9 @@ from resvit_nb.images import as_trained, find_split
 from resvit_nb.sources import fractals
 from resvit_nb.models import save_weights
 from resvit_nb.config import RunConfig, find_profile, run_id
-from resvit_nb.records import digest, read_record
-from resvit_nb.runs import check_data, check_memory, make_model, resvit_train, run
+from resvit_nb.records import digest
+from resvit_nb.runs import adopt_model, check_data, check_memory, has_weights, keep_model, make_model
+from resvit_nb.runs import resvit_train, run
 
 ROOT = Path(__file__).parent.parent
 SMALL = find_profile('smoke').config('superclass', drop=.2)
@@ -174,6 +175,13 @@ def test_what_others_begin_with_is_trained_first_and_they_last(results, monkeypa
     records = workers.run_all([begins, alone, before], results, n_jobs=1, keep=[before])
     assert order == [before, alone, begins] and [r.config for r in records] == [begins, alone, before]
 
+def test_a_model_folder_to_begin_with_is_trained_on_by_several_runs(results):
+    folder = keep_model(run(SMALL, results, keep=True), results)
+    begin = [replace(SMALL, weights=str(folder), seed=seed) for seed in (1, 2)]
+    records = workers.run_all(begin, results, n_jobs=1, keep=begin[:1])
+    assert [r.config for r in records] == [adopt_model(c) for c in begin] and has_weights(records[0])
+    assert [r.started for r in workers.run_all(begin, results)] == [r.started for r in records]
+
 # ---- other threads
 def test_what_other_threads_draw_from_pythons_generator_changes_no_bit(results, monkeypatch):
     alone, loaders = run(SMALL, results), runs.image_loaders
@@ -183,7 +191,7 @@ def test_what_other_threads_draw_from_pythons_generator_changes_no_bit(results, 
 
 @pytest.mark.parametrize('cores, gib, jobs', [(8, 100, 8), (8, 7, 2), (8, 1, 1), (1, 100, 1)])
 def test_as_many_jobs_as_cores_and_memory_allow(cores, gib, jobs, monkeypatch):
-    monkeypatch.setattr(workers, 'cores', lambda: cores)
+    monkeypatch.setattr(workers, 'cpu_count', lambda: cores)
     monkeypatch.setattr(workers.torch.cuda, 'is_available', lambda: False)
     monkeypatch.setattr(workers.psutil, 'virtual_memory', lambda: type('Memory', (), dict(available=gib<<30)))
     assert workers.default_jobs() == jobs

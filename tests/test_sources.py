@@ -90,8 +90,13 @@ def test_cifar100_that_is_none(place, tmp_path):
 @pytest.mark.parametrize('argv, message', [
     (('mnist',), "data 'mnist': expected one of fractals, bird_dog_reptile, image_tree, cifar100"),
     (('bird_dog_reptile',), 'read from disk: expected its folder as data_dir'),
-    (('fractals', 32, 'here'), 'generated: expected no data_dir'), (('fractals', 0),
-        'resolution 0: expected 8 to 1024 pixels')])
+    (('fractals', 32, 'here'), 'generated: expected no data_dir'),
+    (('fractals', 0), 'resolution 0: expected 8 to 1024 pixels'),
+    (('fractals', '32'), "resolution '32': expected 8 to 1024 pixels"),
+    (('fractals', 16.5), 'resolution 16.5: expected 8 to 1024 pixels'),
+    (('fractals', 16, None, -1), 'family -1: expected a whole number from 0'),
+    (('fractals', 16, None, 0, 0), 'n_per_subclass 0: expected 1 or more'),
+    (('fractals', 16, None, 0, True), 'n_per_subclass True: expected 1 or more')])
 def test_load_data_refuses(argv, message):
     with pytest.raises(InputError, match=message): load_data(*argv)
 

@@ -18,7 +18,7 @@ from resvit_nb.scores import summarise
 from resvit_nb.config import RunConfig, run_id
 from resvit_nb.records import read_record
 from resvit_nb.runs import run, run_folder, weights_file
-from resvit_nb.audit import compare_records, rerun, resvit_runs
+from resvit_nb.audit import compare_records, rerun_record, resvit_runs
 
 ROOT = Path(__file__).parent.parent
 CONFIG = RunConfig(data='image_tree', resolution=16, image_size=16, model='vit_tiny', dim=48, depth=2, heads=3,
@@ -93,7 +93,7 @@ def everywhere(folder):
     tracked(folder/'first', tree, None)    # what is imported late is imported here, once
     gc.collect(); gc.freeze()
     assert ended(forked(tracked, folder/'whole', tree, None, folder/'names')) == 0
-    names, whole, wrong, trained = json.loads((folder/'names').read_text('utf-8')), outcome(folder/'whole'), [], 0
+    names, whole, wrong = json.loads((folder/'names').read_text('utf-8')), outcome(folder/'whole'), []
     for n, name in enumerate(names, 1):
         here = folder/f'{n}'
         status = ended(forked(tracked, here, tree, n)), ended(forked(tracked, here, tree, None))
@@ -490,14 +490,14 @@ def test_trained_again_it_is_the_same(store, monkeypatch):
     broken_off(store, monkeypatch, replace(CONFIG, seed=4))
     kept = everything(results.parent)
     for record in (before, tuned):
-        found = rerun(record, tree, results)
+        found = rerun_record(record, tree, results)
         assert found.same and found.arrays == found.epochs == {} and found.loss == found.predictions == 0
         assert found.accuracy == [record.test['accuracy']]*2 and found.images == record.data['test']
     assert everything(results.parent) == kept
     file = weights_file(before.run_id)
     file.write_bytes(b'other weights')
     # the pre-training was trained again, elsewhere
-    assert rerun(tuned, tree, results).same and file.read_bytes() == b'other weights'
+    assert rerun_record(tuned, tree, results).same and file.read_bytes() == b'other weights'
 
 def test_a_broken_off_run_is_not_gone_on_with(store, monkeypatch):
     "Checkpoints of the very run that is audited: neither read nor removed"
@@ -509,7 +509,7 @@ def test_a_broken_off_run_is_not_gone_on_with(store, monkeypatch):
     batches, batch = [], Learner.one_batch
     monkeypatch.setattr(Learner, 'one_batch', lambda self, *a: (batches.append(self.epoch) if self.training else None,
                                                                 batch(self, *a)))
-    assert rerun(record, store[0], store[1]).same and set(batches) == {0, 1, 2}
+    assert rerun_record(record, store[0], store[1]).same and set(batches) == {0, 1, 2}
     assert [p.name for p in (place/'checkpoints').iterdir()] == [p.name for p in (store[1].parent/'kept').iterdir()]
 
 def test_what_differs_is_found(store):
@@ -525,14 +525,14 @@ def test_what_differs_is_found(store):
             (dict(images=edited(record, 'prediction', wrong, record.images['label'][wrong]), code=None),
              dict(prediction=1), {}, 1, 0),
             (dict(epochs=rows), {}, dict(train_loss=1), 0, 0)]:
-        found = rerun(altered(record, results, **changes), tree, results)
+        found = rerun_record(altered(record, results, **changes), tree, results)
         assert not found.same and (found.arrays, found.epochs, found.predictions) == (arrays, epochs, predictions)
         assert found.loss == pytest.approx(loss, abs=1e-12)
         assert (found.accuracy[0] == found.accuracy[1]) == (predictions == 0)
         assert set(found.differ) <= {'commit', 'clean'}
     other = altered(record, results, images=edited(record, 'loss', 3, tiny),
                     versions=record.versions | dict(torch='1.0'), hardware=record.hardware | dict(name='Z80'))
-    found = rerun(other, tree, results)
+    found = rerun_record(other, tree, results)
     assert found.differ['torch'] == ['1.0', record.versions['torch']]
     assert found.differ['machine'] == ['Z80', record.hardware['name']]
 
@@ -540,7 +540,7 @@ def test_times_are_no_difference(store):
     record = store[2]()
     rows = [row | {k: 1e6 for k in row if 'second' in k} for row in record.epochs]
     assert rows != record.epochs
-    assert rerun(altered(record, store[1], epochs=rows, seconds=1., memory_mib=7), store[0], store[1]).same
+    assert rerun_record(altered(record, store[1], epochs=rows, seconds=1., memory_mib=7), store[0], store[1]).same
 
 def test_nan_is_nan():
     loss = np.array([1, np.nan, np.inf, -0.], np.float32)
