@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['n_systems', 'n_genes', 'fractal_superclasses', 'fractal_subclasses', 'map_makers', 'between', 'turn', 'affine',
            'map_table', 'chaos_game', 'place', 'to_ink', 'draw_ink', 'snowflake_maps', 'fern_maps', 'dragon_maps',
-           'is_new', 'systems', 'jitter', 'hsv', 'paint', 'draw_subclass', 'draw_fractals']
+           'is_new', 'systems', 'jitter', 'hsv', 'paint', 'to_bytes', 'draw_subclass', 'draw_fractals']
 
 # %% ../nbs/10_fractals.ipynb #0cee19c1
 from functools import lru_cache
@@ -236,6 +236,16 @@ def paint(
     ink = ink[:, None]
     return ground + (thin + (dense - thin) * ink - ground) * np.minimum(1.5 * ink, 1)
 
+# %% ../nbs/10_fractals.ipynb #4c20d22b
+def to_bytes(
+    images,       # (n, 3, H, W) in [0, 1]
+    rng,          # Numpy random generator of the noise
+    noise=.04,    # Standard deviation of the noise; the range of a pixel is 1
+):
+    "Images with noise, as bytes: uint8 (n, 3, H, W)"
+    images = images + noise * rng.standard_normal(images.shape, dtype=np.float32)
+    return (np.clip(images, 0, 1) * 255 + .5).astype(np.uint8)
+
 # %% ../nbs/10_fractals.ipynb #e81a215b
 def draw_subclass(
     subclass,           # Int, 0 to 86
@@ -257,8 +267,7 @@ def draw_subclass(
     degrees = 137.5 * kind + between(draws[:, 8], -pose, pose)    # a heading of its own for each subclass
     images = paint(draw_ink(maps, table, walk, resolution, degrees, between(draws[:, 9], *sizes), draws[:, 10:12].T),
                    draws[:, 12:])
-    images += noise * grain.standard_normal(images.shape, dtype=np.float32)
-    return (np.clip(images, 0, 1) * 255 + .5).astype(np.uint8)
+    return to_bytes(images, grain, noise)
 
 # %% ../nbs/10_fractals.ipynb #8c98d958
 def draw_fractals(

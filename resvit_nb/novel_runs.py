@@ -21,7 +21,7 @@ import matplotlib.pyplot as plt
 import numpy as np, pandas as pd, torch
 from safetensors.torch import load_file
 from .core import InputError, check_one_of, console_script, digest, in_brief, write_atomically
-from .fractals import affine, draw_ink, map_table, paint
+from .fractals import affine, draw_ink, map_table, paint, to_bytes
 from .images import NOVEL, TARGETS, HierarchicalImages, as_trained, find_split, hierarchical_images
 from .sources import load_data
 from .batches import Subset
@@ -52,8 +52,7 @@ def draw_chance(rng, n:int, resolution:int) -> np.ndarray:
         maps = chance_maps(rng)+rng.uniform(-.03, .03, (n,1,1))*[1,1,1,1,0,0]
         degrees,size = rng.uniform(-30, 30, n),rng.uniform(.8, .95, n)
         ink = draw_ink(maps, map_table(maps[0]), rng, resolution, degrees, size, rng.random((2,n)))
-    images = paint(ink, rng.random((n,8)))+.04*rng.standard_normal((n,3,resolution,resolution), dtype=np.float32)
-    return (np.clip(images, 0, 1)*255+.5).astype(np.uint8)
+    return to_bytes(paint(ink, rng.random((n,8))), rng)
 
 def chance_fractals(resolution:int, kinds:int=30, each:int=30) -> HierarchicalImages:
     "Fractals of no superclass of ours, always the same"

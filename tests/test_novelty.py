@@ -8,6 +8,7 @@ from scipy.stats import entropy
 from torch import nn
 from resvit_nb.core import InputError
 from resvit_nb.images import NOVEL, SPLITS, as_trained, find_split, held_out, hierarchical_images, novel_split
+from resvit_nb.sources import load_data
 from resvit_nb.scores import NEVER, score_images, summarise
 from conftest import ROOT
 from resvit_nb.novelty import (
@@ -351,9 +352,14 @@ def test_published_scores():
         assert found.config == record.config
         assert np.array_equal(found.parts['test']['prediction'], record.images['prediction'])
 
+def test_fractals_are_those_of_the_published_scores(tmp_path, monkeypatch):
+    monkeypatch.setenv('RESVIT_CACHE', str(tmp_path))    # so that they are drawn, not read
+    found = read_novel(min((ROOT/'results/novelty').glob('fractals-*.json')))
+    drawn = dict(data=load_data('fractals', found.config.resolution), foreign=foreign_images(found.config, None))
+    assert {k: d.fingerprint for k, d in drawn.items()} == {k: found.facts[k]['fingerprint'] for k in drawn}
+
 @needs_data
 def test_the_course_and_cifar100(decoded):
-    from resvit_nb.sources import load_data
     course, twin = load_data('bird_dog_reptile', 32, f'{DATA}/bird_dog_reptile'), load_data('cifar100', 32,
         f'{DATA}/cifar100_train.tar')
     assert [np.bincount(course.parent[h]).tolist() for h in held_out(course, 0, 20)] == [[6]*3]*2
