@@ -43,7 +43,7 @@ def find_name(name:str):
 # %% ../nbs/63_commands.ipynb #ced5c86e
 COMMANDS = {    # Console script -> the module that it comes from
     'resvit_reproduce': 'site', 'resvit_train': 'runs', 'resvit_predict': 'predict', 'resvit_submit': 'submit',
-    'resvit_data': 'sources', 'resvit_runs': 'audit', 'resvit_campaign': 'protocol', 'resvit_novel': 'novel_runs',
+    'resvit_data': 'sources', 'resvit_runs': 'audit', 'resvit_campaign': 'protocol', 'resvit_novel': 'novel_report',
     'resvit_benchmark': 'benchmark', 'resvit_readme': 'site'}
 HELP = resources.files('resvit_nb')/'help.json'
 

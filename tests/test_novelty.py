@@ -20,8 +20,9 @@ from resvit_nb.models import check_model
 from resvit_nb.runs import images_of, keep_model, read_note, weights_file
 from resvit_nb.audit import against_data
 from resvit_nb.novel_runs import (
-    NovelBody, answer_words, by_class, chance_fractals, foreign_classes, foreign_images, foreign_parts, gather_novel,
-    make_novel, measures, novel_configs, novel_words, read_novel, resvit_novel, score_run, scores_path)
+    by_class, chance_fractals, foreign_classes, foreign_images, foreign_parts, make_novel, measures, novel_configs,
+    read_novel, score_run, scores_path)
+from resvit_nb.novel_report import NovelBody, answer_words, gather_novel, novel_words, resvit_novel
 
 DATA = os.environ.get('RESVIT_TEST_DATA')
 needs_data = pytest.mark.skipif(not DATA, reason='RESVIT_TEST_DATA names no folder of real images')
@@ -376,8 +377,7 @@ def test_what_is_published_is_on_the_page():
     assert sum(b.made for b in [*bodies, first]) == len(list((ROOT/'results/novelty').glob('*.json')))
 
 def test_images_of_ones_own_are_not_asked_for_novel_classes():
-    from resvit_nb.novel_runs import ceiling_table, classes_table, gather_novel, novel_configs
-    from resvit_nb.novel_runs import novel_table, plot_novel, scores_table, setup_words
+    from resvit_nb.novel_report import ceiling_table, classes_table, novel_table, plot_novel, scores_table, setup_words
     assert gather_novel('smoke', 'image_tree', data_dir='anywhere') == []
     assert 'Not tried' in novel_words([]).text and not (ceiling_table([]) or scores_table([]) or classes_table([]))
     for shown in (novel_table([]), plot_novel([]), setup_words([])): assert shown._repr_markdown_() is not None
