@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import numpy as np, pandas as pd, torch
 from safetensors.torch import load_file
-from .core import InputError, check_one_of, digest, in_brief, write_atomically
+from .core import InputError, check_one_of, digest, in_brief, write_atomically, write_text
 from .fractals import affine, draw_ink, map_table, paint, to_bytes
 from .images import NOVEL, TARGETS, HierarchicalImages, as_trained, find_split, hierarchical_images
 from .sources import load_data
@@ -130,7 +130,7 @@ def write_novel(found:NovelRun, results:str|Path) -> Path:
     facts = dict(schema=NOVEL_SCHEMA, run_id=found.run_id, config=asdict(found.config), scores=list(SCORES),
                  arrays=dict(file=file.name, sha256=digest(file)), **found.facts)
     facts['sha256'] = facts_digest(facts)
-    write_atomically(path, lambda f: f.write((json.dumps(facts, indent=1)+'\n').encode()))
+    write_text(path, json.dumps(facts, indent=1)+'\n')
     return path
 
 # %% ../nbs/58_novel_runs.ipynb #9dac9af7
