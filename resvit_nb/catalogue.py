@@ -18,7 +18,7 @@ from .config import RunConfig, run_id
 from .protocol import CAMPAIGN, EXPERIMENTS, make_plan
 from .records import Record
 from .verdicts import setting_of
-from .report import listed, network_words, start
+from .sentences import listed, network_words, start
 
 # %% ../nbs/57_catalogue.ipynb #6c741591
 LINES = dict(valid_loss='', train_loss='3 2')    # a row of the log, and its dashes

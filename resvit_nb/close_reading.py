@@ -20,7 +20,8 @@ from .models import MODELS
 from .learner import RECIPES
 from .config import find_profile
 from .paper import Comparison, PAPER, SWAP, paper_table
-from .report import Table, in_units
+from .sentences import in_units
+from .tables import Table
 from .statistics import COLOURS, METRICS, STYLE, wilson_interval
 from .verdicts import all_records, judge_part, samples
 

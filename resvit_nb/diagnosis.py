@@ -22,7 +22,7 @@ from torch import Tensor
 from .core import InputError
 from .images import TARGETS
 from .records import read_all
-from .report import Table
+from .tables import Table
 
 # %% ../nbs/55a_diagnosis.ipynb #1a968d6c
 SURE = 1e-4    # a check speaks up if chance does as much less often than this

@@ -19,7 +19,8 @@ import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from .images import TARGETS
 from .paper import PAPER, ROWS, SWAP
 from .statistics import COLOURS, METRICS, STYLE, arcsine
-from .report import Sentences, Table
+from .sentences import Sentences
+from .tables import Table
 from .close_reading import CLASSES
 from .mistakes import FAULTS, LARGE, READINGS, SMALL_PX, TUNED, read, reported_shares
 

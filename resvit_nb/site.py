@@ -36,7 +36,8 @@ from .records import leftovers, remove
 from .runs import announce, check_writable, images_of
 from .workers import default_jobs
 from .protocol import EXPERIMENTS, check_given, make_plan, project_root, results_folder, train_missing
-from .report import FOREST, forest_svg, gather
+from .bodies import gather
+from .figures import FOREST, forest_svg
 from .pages import link_outside, link_within, make_offline, rename_pages
 
 # %% ../nbs/60_site.ipynb #8e079b26

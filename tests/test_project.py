@@ -10,7 +10,8 @@ from resvit_nb.images import TARGETS
 from resvit_nb.config import run_id
 from resvit_nb.protocol import CAMPAIGN, EXPERIMENTS, check_protocol, make_plan, step_runs
 from resvit_nb.records import read_record, record_path, stored
-from resvit_nb.report import FOREST, forest_svg, gather
+from resvit_nb.bodies import gather
+from resvit_nb.figures import FOREST, forest_svg
 from resvit_nb.statistics import FEWEST_TO_SHARE, PRIOR_DF, SAME_WITHIN, SMALLEST
 from resvit_nb.verdicts import FEWEST_CURVES, FEWEST_RUNS, MUCH_LONGER, UNTYPICAL
 from resvit_nb.site import experiments, find_parameters, readme
