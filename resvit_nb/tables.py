@@ -11,10 +11,11 @@ __all__ = ['OF_CURVES', 'OF_SAMENESS', 'safe', 'Table', 'ours', 'marked', 'Folde
 from dataclasses import dataclass
 import html,math
 import numpy as np, pandas as pd
+from scipy.stats import t as student
 from .images import TARGETS
 from .paper import ROWS, Comparison, Curve, paper_numbers, settings_of
 from .statistics import SAME_WITHIN, SCALES, SMALLEST, Estimate, wilson_interval
-from .verdicts import all_records, by_target, judge_claim, samples, setting_of
+from .verdicts import all_records, as_estimate, by_target, judge_claim, samples, setting_of
 from .stage1 import first_claim_word, first_rule
 from .bodies import Body, is_reproduction, status, title_of
 from .sentences import (
@@ -208,13 +209,17 @@ def spread_words(bodies:list) -> Sentences:
 
 # %% ../nbs/54b_tables.ipynb #152d8782
 def runs_needed(part:Comparison, body:Body) -> float:
-    "Runs of each setting that would decide a part in four cases of five, if the true difference is the one seen"
+    "Runs of each setting that decide a part in four cases of five if what was seen is true (sameness: no difference)"
     v = body.judged.get(part)
     if v is None or not np.isfinite(v.scale[1]): return math.nan
-    half = (v.scale[2]-v.scale[1])/2/1.96*math.sqrt(np.mean(v.n)/2)    # of one run
-    gap = SAME_WITHIN if part.expected=='same' else abs(v.scale[0])
-    quantiles = 1.645+1.282 if part.expected=='same' else 1.96+.842
-    return math.inf if gap==0 else max(2., 2*(quantiles*half/gap)**2)
+    n,now = np.arange(2, 1001),np.mean(v.n)
+    error,df = as_estimate(*v.scale, v.df).error*np.sqrt(now/n),v.df*n/now
+    if part.expected=='same': chance = 2*student.cdf(SAME_WITHIN/error-student.ppf(.95, df), df)-1
+    else:
+        d = -v.scale[0] if part.expected=='lower' else v.scale[0]
+        # 0 is left out, or the smallest difference worth a claim
+        chance = sum(student.cdf(gap/error-student.ppf(.975, df), df) for gap in (d, SMALLEST-d))
+    return float(next(iter(n[chance>=.8]), math.inf))
 
 def needed_table(claims:list, body:Body, caption:str) -> Table:
     "A row per comparison: the difference seen, and how many runs of each setting would decide it"
@@ -224,7 +229,7 @@ def needed_table(claims:list, body:Body, caption:str) -> Table:
         if math.isnan(n): continue
         first = body.records(p.experiment, p.a, p.target)[0]
         rows.append([c.number, p.words, to_run(f'{body.judged[p].scale[0]:+.3f}', first), body.judged[p].word,
-                     'hopeless' if n>1000 else f'{math.ceil(n)}'])
+                     f'{n:.0f}' if n<math.inf else 'hopeless'])
     return Table(pd.DataFrame(rows, columns=['','part','difference on the scale','verdict','runs needed']),
                  marked(caption, title_of(body)), 'llrlr')
 

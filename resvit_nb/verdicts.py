@@ -136,6 +136,7 @@ class PartVerdict:
     strict:str=''                  # For sameness: what the margin `SMALLEST` would say
     least:float=math.nan           # What is smaller is too small to matter for the part, in the unit of `odds`
     note:str=''                    # What a reader must know besides
+    df:float=math.nan              # Degrees of freedom of the interval on the scale
 
 # %% ../nbs/53_verdicts.ipynb #d034ec36
 FEWEST_RUNS = 2    # of each side, for a verdict
@@ -176,7 +177,7 @@ def _(part:Comparison, runs, made, timing=None):
     strict = strict_word(e) if part.expected=='same' else ''
     least = SAME_WITHIN if part.expected=='same' else SMALLEST
     if part.metric=='accuracy': least = in_odds(least, middle, a[0].data['test'])
-    found = PartVerdict(word, p, (len(a),len(b)), magnitude, points, scale, odds, paper, strict, least)
+    found = PartVerdict(word, p, (len(a),len(b)), magnitude, points, scale, odds, paper, strict, least, df=e.df)
     return found if min(found.n)>=FEWEST_RUNS else undecided(found)
 
 # %% ../nbs/53_verdicts.ipynb #d6f53a1c
