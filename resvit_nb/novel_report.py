@@ -22,7 +22,9 @@ from .protocol import check_given, results_folder
 from .statistics import (
     COLOURS, STYLE, Estimate, Sample, arcsine, difference, from_arcsine, in_points, moderate)
 from .verdicts import judge_direction
-from .report import Sentences, Table, capital, listed, marked, network_words, stamp
+from .sentences import Sentences, capital, listed, network_words
+from .tables import Table, marked
+from .figures import stamp
 from .novel_runs import COMPARED, by_class, make_novel, measures, novel_configs, read_novel, scores_path
 
 # %% ../nbs/58a_novel_report.ipynb #fe069452
