@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['PLAIN', 'MAX_PIXELS', 'MANY_PIXELS', 'AVIF', 'FORMATS', 'SUFFIXES', 'one_at_a_time', 'TEXTS', 'MANY', 'LABEL_FIELDS',
-           'META_FIELDS', 'CACHE_VERSION', 'SETTLED', 'grey_of_8_bits', 'to_rgb', 'read_square', 'without_texts',
-           'read_image', 'what_it_is', 'decode_sized', 'decode_image', 'decode_picture', 'shared_images', 'is_shared',
-           'begin_decoding', 'fill', 'fill_shared', 'attempt', 'decoders', 'decode_images', 'load_cached',
-           'save_cached', 'new_images', 'make_cached', 'cached', 'file_state', 'read_hashes', 'content_hashes',
-           'cached_files']
+           'META_FIELDS', 'CACHE_VERSION', 'SETTLED', 'grey_of_8_bits', 'of_tiff', 'to_rgb', 'read_square',
+           'without_texts', 'read_image', 'what_it_is', 'decode_sized', 'decode_image', 'decode_picture',
+           'shared_images', 'is_shared', 'begin_decoding', 'fill', 'fill_shared', 'attempt', 'decoders',
+           'decode_images', 'load_cached', 'save_cached', 'new_images', 'make_cached', 'cached', 'file_state',
+           'read_hashes', 'content_hashes', 'cached_files']
 
 # %% ../nbs/11a_pictures.ipynb #db167b59
 import functools, hashlib, io, json, mmap, multiprocessing, os, sys, tempfile, threading, time, warnings
@@ -20,7 +20,8 @@ import numpy as np
 from joblib import cpu_count
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 from tqdm import tqdm
-from .core import InputError, cache_folder, digest, held, leave_with_parent, stopping, write_text
+from .core import (
+    InputError, cache_folder, digest, held, leave_with_parent, printable, stopping, write_text)
 from .images import HierarchicalImages, check_arrays, find_parents, hierarchical_images
 
 # %% ../nbs/11a_pictures.ipynb #3c69f05b
@@ -28,11 +29,27 @@ PLAIN = {'jfif', 'jfif_version', 'jfif_unit', 'jfif_density', 'dpi'}    # what d
 
 def grey_of_8_bits(image:Image.Image) -> Image.Image:
     "Grey of 16 bits a pixel as 8, white where it is the colour that stands for transparent"
-    grey,clear = np.asarray(image),image.info.get('transparency')
+    grey,clear,tags = np.asarray(image),image.info.get('transparency'),getattr(image, 'tag_v2', None)
+    if tags and tags.get(258)==(12,): grey = grey<<4    # Pillow leaves 12 bits as they are
+    if tags and not tags.get(262, 0): grey = ~grey      # 0 is white, which Pillow minds up to 8 bits
     return Image.fromarray(np.where(grey==(-1 if clear is None else clear), 255, grey>>8).astype(np.uint8))
 
+def of_tiff(image:Image.Image) -> Image.Image:
+    "The image; of a TIFF, grey of 12 or 16 bits as 8. `ValueError` for a TIFF whose pixels Pillow takes for others"
+    if image.format!='TIFF': return image
+    tags,raw = image.tag_v2,image.info.get('compression')=='raw'
+    plain = {*tags.get(258, (1,))}=={8} and tags.get(262, 0) and tags.get(266, 1)==1    # bits, white, order of bits
+    wrong = {'signed pixels': 2 in tags.get(339, (1,)),
+             'one colour after the other, uncompressed': raw and tags.get(284)==2 and not plain,
+             'a colour for several pixels, uncompressed': raw and tags.get(262)==6 and tags.get(530, (2,2))!=(1,1)}
+    for what in (w for w,there in wrong.items() if there): raise ValueError(f'TIFF of {what}: expected another kind')
+    image.load()
+    return grey_of_8_bits(image) if image.mode.startswith('I;16') else image
+
+# %% ../nbs/11a_pictures.ipynb #d4555ccf
 def to_rgb(image:Image.Image) -> Image.Image:
     "An image upright, in RGB, on white where it is transparent; `ValueError` for pixels without a known white"
+    image = of_tiff(image)
     image.load()    # if it is cut off, this says so
     if image.mode=='RGB' and not image.info.keys()-PLAIN: return image
     with suppress(Exception): ImageOps.exif_transpose(image, in_place=True)    # damaged EXIF data say nothing
@@ -93,7 +110,7 @@ def read_image(file, resolution:int) -> tuple:
 def what_it_is(file) -> str:
     "A few words on a file that is no image: where it leads to, if it was a link once"
     with file() if callable(file) else open(file, 'rb') as f: text = f.read(1000).decode('utf-8', 'replace').strip()
-    if not text.isprintable() or not text.lower().endswith(SUFFIXES): return 'not a readable image'
+    if printable(text)!=text or not text.lower().endswith(SUFFIXES): return 'not a readable image'
     return f'not a readable image but the text {text[:100]!r}, as a link that was copied without what it leads to'
 
 def decode_sized(
@@ -122,7 +139,7 @@ def decode_image(file, resolution:int, where:str) -> np.ndarray:
 def decode_picture(picture, resolution:int) -> np.ndarray:
     "A PIL image or a path as uint8 (3, resolution, resolution)"
     if not isinstance(picture, Image.Image): return decode_image(picture, resolution, str(picture))
-    try: square = ImageOps.fit(to_rgb(picture.copy()), (resolution,resolution), Image.BICUBIC)
+    try: square = ImageOps.fit(to_rgb(of_tiff(picture).copy()), (resolution,resolution), Image.BICUBIC)
     except (OSError, ValueError) as e: raise InputError(f'images: a picture that cannot be read ({e})') from None
     return np.asarray(square).transpose(2,0,1)
 
@@ -240,7 +257,7 @@ def make_cached(folder:Path, name:str, resolution:int, make):
             if not folder.is_dir(): raise    # else another process was faster: theirs is the same
 
 # %% ../nbs/11a_pictures.ipynb #5e89e671
-CACHE_VERSION = 4    # 3: uncompressed TIFF files that are to be turned were read as noise
+CACHE_VERSION = 5    # 4: some TIFF files of more than 8 bits, or with 0 for white, were read wrongly
 
 def cached(
     name:str,        # Data set name, the start of the folder's name

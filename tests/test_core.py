@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import pytest, torch
 from resvit_nb import core
-from resvit_nb.core import InputError, check_one_of, console_script, write_atomically
+from resvit_nb.core import InputError, check_one_of, console_script, digest, is_name, printable, write_atomically
 
 @console_script
 def halve(n:int=2):   # An even number
@@ -164,3 +164,19 @@ def test_only_the_dealer_of_a_broken_pool_is_hushed(monkeypatch):
     for kind in (_ExecutorManagerThread, threading.Thread):
         thread = kind(target=fail); thread.start(); thread.join()
     assert said == [KeyError]
+
+@pytest.mark.parametrize('name', [
+    'کتاب\u200cها', '柴\u3000犬', 'chow\xa0chow', '\U0001f469\u200d\U0001f33e', 'so\xadfa', '\U0001fadf',
+    '\ue000', "d'og", 'Māori \u0301'])
+def test_names_of_any_script(name): assert is_name(name) and printable(name) == name
+
+@pytest.mark.parametrize('name, shown', [('a\rb', r'a\rb'), ('\x1b[2J', r'\x1b[2J'), ('\x9b2J', r'\x9b2J'),
+                                         ('a\u2028b', r'a\u2028b'), ('\u2066a', r'\u2066a'), ('\ud800', r'\ud800')])
+def test_names_that_steer_a_terminal(name, shown): assert not is_name(name) and printable(name) == shown
+
+@pytest.mark.parametrize('name', ['', ' ', '\u3000', '\u200d', '\xad \xa0', None, 3, b'a', ['a']])
+def test_names_that_show_nothing(name): assert not is_name(name)
+
+def test_the_digest_of_a_pipe_waits_for_nobody(tmp_path):
+    os.mkfifo(tmp_path/'a.npz')
+    with pytest.raises(OSError, match='a.npz is no file but a pipe'): digest(tmp_path/'a.npz')
