@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['TARGETS', 'PARTS', 'PAPER_SIZES', 'OWN_PARTS', 'COPIES_FILE', 'COPIES_COLUMNS', 'SPLITS', 'NOVEL',
-           'HierarchicalImages', 'check_target', 'find_parents', 'check_arrays', 'hierarchical_images',
-           'check_no_parts', 'stratified_split', 'unit_pixels', 'check_trained', 'take_stratified', 'sized_split',
-           'swapped', 'ready_made_split', 'own_split', 'find_copies', 'write_copies', 'read_copies', 'known_copies',
-           'without_copies', 'same_pictures', 'paper_split', 'find_split', 'held_out', 'novel_split', 'as_trained']
+           'HierarchicalImages', 'check_target', 'find_parents', 'check_arrays', 'check_part', 'hierarchical_images',
+           'check_no_parts', 'bounds_of', 'fewest_to_split', 'stratified_split', 'unit_pixels', 'check_trained',
+           'take_stratified', 'sized_split', 'swapped', 'ready_made_split', 'own_split', 'find_copies', 'write_copies',
+           'read_copies', 'known_copies', 'without_copies', 'same_pictures', 'paper_split', 'find_split', 'held_out',
+           'novel_split', 'as_trained']
 
 # %% ../nbs/11_images.ipynb #65ede1e0
 import functools, hashlib
@@ -17,7 +18,7 @@ from importlib import resources
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
 from sklearn.model_selection import train_test_split
-from .core import InputError, check_one_of, write_text
+from .core import InputError, check_one_of, is_whole, write_text
 
 # %% ../nbs/11_images.ipynb #5a072be9
 @dataclass(frozen=True)
@@ -75,11 +76,21 @@ def find_parents(
 # %% ../nbs/11_images.ipynb #220cf5ce
 def check_arrays(images:np.ndarray, superclass:np.ndarray, subclass:np.ndarray):
     "`InputError` unless these are square images in bytes, with an integer superclass and subclass for each"
+    if not isinstance(images, np.ndarray):
+        raise InputError(f'images: expected an array uint8 (N, 3, H, H), got {type(images).__name__}')
     if images.dtype!=np.uint8 or images.ndim!=4 or images.shape[1]!=3 or images.shape[2]!=images.shape[3]:
         raise InputError(f'images {images.dtype} {images.shape}: expected uint8 (N, 3, H, H)')
     for name,labels in (('superclass',superclass), ('subclass',subclass)):
         if labels.shape!=(len(images),) or labels.dtype.kind not in 'iu':
             raise InputError(f'{name} {labels.dtype} {labels.shape}: expected integers ({len(images)},)')
+
+def check_part(part, n:int):
+    "`InputError` unless `part` names, by its place in `PARTS`, the ready-made part of each of `n` images, or is `None`"
+    if part is None: return
+    places = np.asarray(part)
+    fits = places.shape==(n,) and places.dtype.kind in 'iu' and np.isin(places, range(len(PARTS))).all()
+    if fits: return
+    raise InputError(f'part {places.dtype} {places.shape}: expected integers ({n},) from 0 to {len(PARTS)-1}')
 
 # %% ../nbs/11_images.ipynb #bc4cea23
 def hierarchical_images(
@@ -95,6 +106,7 @@ def hierarchical_images(
     "Check labels, find parents and take the fingerprint; `InputError` for arrays or labels that cannot be right"
     superclass,subclass = np.asarray(superclass),np.asarray(subclass)
     check_arrays(images, superclass, subclass)
+    check_part(part, len(images))
     superclass,subclass = superclass.astype(np.int64),subclass.astype(np.int64)
     parent = find_parents(superclass, subclass, superclasses, subclasses)
     sha = hashlib.sha256(str(images.shape).encode())
@@ -109,6 +121,18 @@ def check_no_parts(data:HierarchicalImages):
         raise InputError(f'{data.name} has train, valid and test folders, which another split would mix: expected '
                          'split own-8:1:1 or own-3:1:6, which keep to them')
 
+def bounds_of(n:int, parts:dict) -> np.ndarray:
+    "Where the parts of `n` images begin and end, in the proportions of `parts`"
+    shares = np.cumsum([0, *parts.values()])/sum(parts.values())
+    return np.floor(shares*n + .5).astype(int)
+
+def fewest_to_split(parts:dict) -> int:
+    "How many images give each part one, as any more do"
+    n = sum(parts.values())    # these do: each part gets its proportion
+    while np.diff(bounds_of(n-1, parts)).all(): n -= 1
+    return n
+
+# %% ../nbs/11_images.ipynb #bc3a5b2f
 def stratified_split(
     data:HierarchicalImages,  # What to split
     seed:int=0,               # Which of the possible splits
@@ -117,13 +141,14 @@ def stratified_split(
     "Deal each subclass out in the proportions of `parts`; `InputError` where one has too few images"
     check_no_parts(data)
     rng, dealt = np.random.default_rng(seed), {p:[] for p in parts}
-    shares = np.cumsum([0, *parts.values()])/sum(parts.values())
     for c,name in enumerate(data.subclasses):
         index = rng.permutation(np.flatnonzero(data.subclass==c))
-        bounds = np.floor(shares*len(index) + .5).astype(int)
+        bounds = bounds_of(len(index), parts)
         if (np.diff(bounds)<1).any():
             proportions = ':'.join(map(str, parts.values()))
-            raise InputError(f'class {name!r} has {len(index)} images: too few to split {proportions}')
+            n,least = len(index),fewest_to_split(parts)
+            raise InputError(f"class {name!r} has {n} image{'s'*(n!=1)}: too few to split {proportions}: expected at "
+                             f'least {least}')
         for part,a,b in zip(parts, bounds, bounds[1:]): dealt[part].append(index[a:b])
     return {part: np.sort(np.concatenate(indices)) for part,indices in dealt.items()}
 
@@ -159,7 +184,10 @@ def take_stratified(data:HierarchicalImages, rest:np.ndarray, n:int, seed:int) -
 def sized_split(data:HierarchicalImages, seed:int, sizes:dict) -> dict:
     "Disjoint parts of exactly these sizes, each stratified by subclass; indices into `data`, sorted"
     check_no_parts(data)
-    needed,listed = sum(sizes.values()),', '.join(map(str, sizes.values()))
+    listed = ', '.join(map(str, sizes.values()))
+    if not all(is_whole(n, 0) for n in sizes.values()):
+        raise InputError(f'sizes {listed}: expected whole numbers of at least 0')
+    needed = sum(sizes.values())
     if needed>len(data):
         raise InputError(f'{data.name} has {len(data):,} images: expected at least {needed:,} for parts of {listed}')
     rest,parts = np.arange(len(data)),{}

@@ -6,9 +6,9 @@ import nbformat, numpy as np, pytest, torch
 from PIL import Image
 from conftest import ROOT
 from resvit_nb import pictures
-from resvit_nb.core import InputError, console_script, write_atomically
+from resvit_nb.core import InputError, console_script, printable, write_atomically
 from resvit_nb.images import hierarchical_images
-from resvit_nb.pictures import MAX_PIXELS, decode_image
+from resvit_nb.pictures import MAX_PIXELS, decode_image, decode_picture
 from resvit_nb.sources import bird_dog_reptile, image_tree, resvit_data
 from resvit_nb.scores import summarise
 from resvit_nb.config import RunConfig
@@ -63,7 +63,7 @@ def png(width, height, mode=2, depth=8, rows=b''):
 def leaves(command, *argv):
     "What a command leaves with, which must be one printable line, or a number"
     with pytest.raises(SystemExit) as left: command([str(a) for a in argv])
-    if isinstance(left.value.code, str): assert left.value.code.isprintable()
+    if isinstance(left.value.code, str): assert printable(left.value.code)==left.value.code
     return left.value.code
 
 def made(cache):
@@ -293,8 +293,10 @@ TAR = {
     'absolute path': (member('/a/b/x.png', ONE_PNG), "image '/a/b/x.png' leaves the folder"),
     'link': (member('tree/dog/pug/x.png', kind=tarfile.SYMTYPE, to='/etc/passwd'),
              'x.png is a link, device or sparse file'),
-    'hard link': (member('tree/dog/pug/x.png', kind=tarfile.LNKTYPE, to='tree/dog/pug/2.png'),
-                  'x.png is a link, device or sparse file'),
+    'hard link out of it': (member('tree/dog/pug/x.png', kind=tarfile.LNKTYPE, to='../tree/dog/pug/2.png'),
+                            'x.png is a link, device or sparse file'),
+    'hard link to itself': (member('tree/dog/pug/x.png', kind=tarfile.LNKTYPE, to='tree/dog/pug/x.png'),
+                            'x.png is a link, device or sparse file'),
     'pipe': (member('tree/dog/pug/x.png', kind=tarfile.FIFOTYPE), 'x.png is a link, device or sparse file'),
     'device': (member('tree/dog/pug/x.png', kind=tarfile.CHRTYPE), 'x.png is a link, device or sparse file'),
     'folder': (member('tree/dog/pug/x.png', kind=tarfile.DIRTYPE), 'x.png is a link, device or sparse file'),
@@ -318,6 +320,12 @@ def write_tar(folder, *members, mode='w'):
 @pytest.mark.parametrize('more, message', TAR.values(), ids=TAR)
 def test_archive(more, message, tmp_path, capfd):
     refused(capfd, 'image_tree', write_tar(write_tree(tmp_path/'tree'), more), message, tmp_path/'cache')
+
+def test_a_file_of_several_names_is_in_an_archive_once(tmp_path):
+    folder = write_tree(tmp_path/'tree')
+    for name in ('0.png', 'x.png', 'y.png'): os.link(folder/'dog/boxer/3.png', folder/f'dog/boxer/{name}')
+    with tarfile.open(archive := write_tar(folder)) as tar: assert sum(m.islnk() for m in tar) == 3
+    assert image_tree(archive, 8).fingerprint == image_tree(folder, 8).fingerprint
 
 def test_archive_that_is_none(tmp_path, capfd):
     folder = write_tree(tmp_path/'tree')
@@ -369,6 +377,59 @@ def test_every_kind_of_picture(image, kind, options, colour, tmp_path):
     decoded = decode_image(tmp_path/'it.png', 8, 'it')
     assert decoded.shape == (3, 8, 8) and decoded.dtype == np.uint8
     assert [tuple(decoded[:, y, x]) for y, x in ((0, 0), (4, 4), (7, 7))] == [colour]*3
+
+def tiff(samples, bits, colours, order='<', planes=False, squeeze=False, tags=()):
+    "A TIFF file of samples (H, W, C), as a camera or a microscope writes it; Pillow writes none of these kinds"
+    def packed(rows):
+        if bits != 12: return rows.astype(f'{order}u{bits//8}').tobytes()
+        digits = [''.join(f'{v:012b}' for v in row) for row in rows]    # each row begins with a byte
+        return b''.join(int(d.ljust(-len(d)//8*-8, '0'), 2).to_bytes(-(-len(d)//8)) for d in digits)
+    h, w, n = samples.shape
+    parts = [samples[:, :, k] for k in range(n)] if planes else [samples.reshape(h, w*n)]
+    strips = [zlib.compress(packed(p)) if squeeze else packed(p) for p in parts]
+    starts = np.cumsum([8, *map(len, strips)]).tolist()
+    entries = {256: [w], 257: [h], 258: [bits]*n, 259: [8 if squeeze else 1], 262: [colours], 273: starts[:-1],
+               277: [n], 278: [h], 279: [*map(len, strips)], 284: [1+planes], **dict(tags)}
+    table, after = struct.pack(f'{order}H', len(entries)), b''
+    for tag, values in sorted(entries.items()):
+        kind = 4 if tag in (273, 279) else 3
+        content = struct.pack(f'{order}{len(values)}{"H" if kind == 3 else "I"}', *values)
+        if len(content) > 4:
+            at = starts[-1]+2+12*len(entries)+4+len(after)
+            after, content = after+content, struct.pack(f'{order}I', at)
+        table += struct.pack(f'{order}HHI', tag, kind, len(values))+content.ljust(4, b'\0')
+    head = (b'II*\0' if order == '<' else b'MM\0*')+struct.pack(f'{order}I', starts[-1])
+    return head+b''.join(strips)+table+bytes(4)+after
+
+TIFFS = {    # bits, colours (0: white is 0, 1: grey, 2: RGB, 5: CMYK, 6: YCbCr), samples, and how they are written
+    '12 bits': (12, 1, 1, {}), '12 bits, compressed': (12, 1, 1, dict(squeeze=True)), '16 bits': (16, 1, 1, {}),
+    '16 bits from white': (16, 0, 1, {}), '16 bits from white, compressed': (16, 0, 1, dict(squeeze=True)),
+    '8 bits from white': (8, 0, 1, dict(order='>')), '16 bits, big-endian': (16, 1, 1, dict(order='>')),
+    'planes': (8, 2, 3, dict(planes=True)), '16 bits a colour': (16, 2, 3, dict(order='>')),
+    '16 bits in planes, compressed': (16, 2, 3, dict(planes=True, squeeze=True))}
+
+@pytest.mark.parametrize('bits, colours, n, how', TIFFS.values(), ids=TIFFS)
+def test_tiff_files_have_the_pixels_that_were_meant(bits, colours, n, how):
+    samples = np.random.default_rng(bits).integers(0, 2**bits, (9, 9, n))
+    wanted = np.broadcast_to(samples >> bits-8, (9, 9, 3)).transpose(2, 0, 1)
+    content = tiff(samples, bits, colours, **how)
+    opened = Image.open(io.BytesIO(content))
+    for found in (decode_image(lambda: io.BytesIO(content), 9, 'a'), decode_picture(opened, 9)):
+        assert np.array_equal(found, wanted if colours else 255-wanted)
+
+MISREAD = {'16 bits in planes': (16, 2, 3, dict(planes=True), 'one colour after the other, uncompressed'),
+           'CMYK in planes': (16, 5, 4, dict(planes=True, order='>'), 'one colour after the other, uncompressed'),
+           'a plane from white': (8, 0, 1, dict(planes=True), 'one colour after the other, uncompressed'),
+           'signed': (8, 1, 1, dict(tags={339: [2]}), 'signed pixels'),
+           'shared colours': (8, 6, 3, {}, 'a colour for several pixels, uncompressed')}
+
+@pytest.mark.parametrize('bits, colours, n, how, what', MISREAD.values(), ids=MISREAD)
+def test_tiff_files_that_pillow_takes_for_others_are_refused(bits, colours, n, how, what):
+    content = tiff(np.zeros((8, 8, n), int), bits, colours, **how)
+    with pytest.raises(InputError, match=f'a: not a readable image .TIFF of {what}: expected another kind'):
+        decode_image(lambda: io.BytesIO(content), 8, 'a')
+    loaded = Image.open(io.BytesIO(content)); loaded.load()
+    with pytest.raises(InputError, match=f'TIFF of {what}'): decode_picture(loaded, 8)
 
 def test_16_bit_colour(tmp_path):
     (tmp_path/'it.png').write_bytes(png(4, 4, depth=16, rows=(b'\0'+b'\x12\x34\x56\x78\x9a\xbc'*4)*4))

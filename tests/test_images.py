@@ -35,7 +35,8 @@ def test_targets_are_two():
 def test_splits_that_cannot_be_made():
     two_each = hierarchical_images(np.zeros((8, 3, 8, 8), np.uint8), np.arange(8)//4, np.arange(8)//2, ['a', 'b'],
                                    list('cdef'), 'two')
-    with pytest.raises(InputError, match='has 2 images: too few to split 3:1:6'): stratified_split(two_each)
+    with pytest.raises(InputError, match='has 2 images: too few to split 3:1:6: expected at least 7'):
+        stratified_split(two_each)
     with pytest.raises(InputError, match='8 images: expected at least 21,164 for parts of 6323, 2108, 12733'):
         find_split('paper-sizes')(two_each)
     with pytest.raises(InputError, match='two has 8 images: expected at least 9 for parts of 3, 6'):
@@ -128,3 +129,27 @@ def test_published_splits_stay(sizes):
         taken, rest = train_test_split(rest, train_size=n, stratify=data.subclass[rest], random_state=0)
         expected[part] = np.sort(taken)
     assert all(np.array_equal(parts[p], expected[p]) for p in sizes)
+
+@pytest.mark.parametrize('part', [[0, 1], [0, 1, 2, 3], [0, 0, 0, -1], [0., 1., 2., 2.], 'test',
+                                  [[0, 1, 2, 2]], [None]*4])
+def test_parts_that_are_none(part):
+    with pytest.raises(InputError, match=r'^part .*: expected integers \(4,\) from 0 to 2'):
+        hierarchical_images(GREY, [0, 0, 1, 1], [0, 1, 2, 2], ['bird', 'dog'], ['wren', 'owl', 'pug'], 'tiny', part)
+
+@pytest.mark.parametrize('images', [[[1]], None, 'photos', GREY.tolist()])
+def test_images_that_are_no_array(images):
+    with pytest.raises(InputError, match='^images: expected an array uint8'):
+        hierarchical_images(images, [0], [0], ['a'], ['b'], 'tiny')
+
+@pytest.mark.parametrize('sizes', [dict(train=5, valid=-1), dict(train=2.5), dict(train='3'), dict(train=True)])
+def test_sizes_that_are_none(sizes):
+    with pytest.raises(InputError, match='^sizes .*: expected whole numbers of at least 0'):
+        sized_split(made([0, 0, 1, 1], [0, 1, 2, 2]), 0, sizes)
+
+@pytest.mark.parametrize('split, least', [('8:1:1', 8), ('3:1:6', 7)])
+def test_how_many_images_a_split_needs(split, least):
+    def of(n): return hierarchical_images(np.zeros((n, 3, 1, 1), np.uint8), [0]*n, [0]*n, ['a'], ['b'], 'tiny')
+    for n in range(least, 40): assert min(map(len, find_split(split)(of(n), 0).values())) > 0
+    with pytest.raises(InputError, match=f'has {least-1} images: .* expected at least {least}$'):
+        find_split(split)(of(least-1), 0)
+    with pytest.raises(InputError, match="'b' has 1 image: too few"): find_split(split)(of(1), 0)

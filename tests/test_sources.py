@@ -823,3 +823,78 @@ def test_a_sheet_takes_the_place_of_nothing_that_is_read(kind, place, tmp_path):
     assert file.read_bytes() == before
     if kind == 'image_tree':
         for _ in range(2): resvit_data(kind, str(source), 8, str(source/'sheet.png'))
+
+def formed(form, text): return unicodedata.normalize(form, text)
+
+@pytest.fixture
+def own_course(place, tmp_path):
+    "A copy of the course, to be changed"
+    return Path(shutil.copytree(place/'course', place/'copies'/tmp_path.name/'course'))
+
+@pytest.mark.parametrize('of_table, of_file', [('NFC', 'NFD'), ('NFD', 'NFC')])
+def test_letters_and_accents_in_one_code_or_two(of_table, of_file, own_course, place):
+    (own_course/'train_images'/formed(of_file, 'ñandú')).mkdir()
+    (own_course/'train_images/3.png').rename(own_course/'train_images'/formed(of_file, 'ñandú/Å.png'))
+    edit('train_data.csv', '3.png', formed(of_table, 'ñandú/Å.png '))(own_course)
+    found = bird_dog_reptile(own_course, 8)
+    assert found.fingerprint == bird_dog_reptile(place/'course', 8).fingerprint and found.notes == []
+
+def test_two_rows_may_not_name_one_file_in_two_ways(own_course):
+    (own_course/'train_images/3.png').rename(own_course/'train_images/é.png')
+    edit('train_data.csv', '3.png', 'é.png')(own_course)
+    edit('train_data.csv', '\n4.png', '\n'+formed('NFD', 'é.png'))(own_course)
+    with pytest.raises(InputError, match='line 6: image .* again, as in line 5'): bird_dog_reptile(own_course)
+
+def test_a_name_may_not_leave_the_folder_by_its_spaces(own_course):
+    edit('train_data.csv', '3.png', '" ../../one.png"')(own_course)
+    with pytest.raises(InputError, match='leaves the folder'): bird_dog_reptile(own_course)
+
+@pytest.mark.parametrize('first, second, message', [
+    ('Éland', formed('NFD', 'Éland'), 'again: expected'), ('ox', ' ox ', 'again: expected'), ('ox', 'Ox', None)])
+def test_classes_of_a_course_that_people_take_for_one(first, second, message, own_course):
+    path = own_course/'subclass_mapping.csv'
+    lines = path.read_text('utf-8').split('\n')
+    path.write_text('\n'.join([lines[0], f'0,{first}', f'1,"{second}"', *lines[3:]]), 'utf-8')
+    if message is None: assert bird_dog_reptile(own_course, 8).notes[0].endswith("in capitals or spaces: 'Ox', 'ox'")
+    else:
+        with pytest.raises(InputError, match=message): bird_dog_reptile(own_course)
+
+@pytest.mark.parametrize('old, new', [
+    ('\n5.png', '\n,,,\n, ,\t,\n5.png'), ('image,superclass_index,', ' image , superclass_index,'),
+    ('4.png,0,2,"a picture, drawn"', '4.png, 0 ,2 ,"a picture, drawn",, ')])
+def test_what_spreadsheets_leave_in_a_table(old, new, own_course, place):
+    edit('train_data.csv', old, new)(own_course)
+    assert bird_dog_reptile(own_course, 8).fingerprint == bird_dog_reptile(place/'course', 8).fingerprint
+
+@pytest.mark.parametrize('header, said', [
+    ('Image,label', "column 'index' missing: expected columns index, class; found Image, label"),
+    ('index;class', 'found index;class, with semicolons between them instead of commas'),
+    ('index\tclass', 'with tabs between them instead of commas'), ('', 'found nothing')])
+def test_a_header_that_is_none_is_shown(header, said, tmp_path):
+    (tmp_path/'a.csv').write_text(f'{header}\n0,a\n', 'utf-8')
+    with pytest.raises(InputError) as e: sources.read_table(tmp_path/'a.csv', ('index', 'class'))
+    assert said in str(e.value)
+
+def test_empty_folders_are_named(place, tmp_path):
+    folder = write(tmp_path/'more', PETS)
+    for name in ('dog/poodle', 'fish', 'cat/a/b'): (folder/name).mkdir(parents=True)
+    with tarfile.open(tmp_path/'more.tar', 'w') as tar: tar.add(folder, '.')
+    for there in (folder, tmp_path/'more.tar'):
+        assert [n for n in image_tree(there, 8).notes if 'empty' in n] == [
+            'left out: 3 empty folders (cat/a/b, dog/poodle, fish)']
+
+@pytest.mark.parametrize('name', ['\x1b[31mred.heic', 'a\rb.txt', 'ok\n.doc'])
+def test_notes_do_not_steer_the_terminal(name, place, tmp_path, capsys):
+    folder = write(tmp_path/'pets', PETS)
+    (folder/'dog'/name).write_bytes(b'x')
+    twin = folder/'dog/pug/3.png'
+    for i in range(9): shutil.copy(twin, twin.with_name(f'\x1b[2J{i}.png'))
+    resvit_data('image_tree', folder, 8)
+    out = capsys.readouterr().out
+    assert 'left out: 1 file of other kinds (' in out and ' pixel by pixel in train' in out
+    assert all(sources.printable(line) == line for line in out.split('\n'))
+
+def test_a_sheet_says_what_it_leaves_out(place, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sources, 'MOST_ROWS', 5)
+    resvit_data('fractals', sheet=str(tmp_path/'a.png'), resolution=8)
+    assert f'sheet: {tmp_path}/a.png, with the first 5 of 87 subclasses\n' in capsys.readouterr().out
