@@ -7,9 +7,10 @@ __all__ = ['CODERS', 'MODELS', 'IMAGENET', 'FORMAT', 'LARGEST', 'NOVELTY_SCORES'
            'forward_twice', 'TimmMixin', 'plain', 'plain_net', 'HubMixin', 'HubResNet', 'HubViT', 'new_model',
            'read_weights', 'fit_weights', 'load_weights', 'save_weights', 'imagenet_file', 'create_model',
            'parameter_groups', 'load_adapted', 'timm_entry', 'resvit_resnet50', 'resvit_vit_tiny', 'resvit_vit_small',
-           'resvit_vit_base', 'ModelInfo', 'check_classes', 'check_info', 'read_config', 'write_config', 'class_of',
-           'read_info', 'weights_of', 'check_whole', 'empty_net', 'check_sizes', 'card_text', 'check_net', 'save_model',
-           'from_hub', 'folder_info', 'check_model', 'load_model', 'set_novelty']
+           'resvit_vit_base', 'ModelInfo', 'check_classes', 'check_info', 'read_config', 'is_model_folder',
+           'write_config', 'class_of', 'read_info', 'weights_of', 'check_whole', 'empty_net', 'check_sizes',
+           'card_text', 'check_net', 'save_model', 'from_hub', 'folder_info', 'check_model', 'load_model',
+           'set_novelty']
 
 # %% ../nbs/22_models.ipynb #9d72df9e
 import inspect, json, os, pickle, re, sys, tempfile, warnings
@@ -29,7 +30,7 @@ from torch import nn, Tensor
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 from . import resnet, vit
-from .core import InputError, check_one_of, digest, expect, in_brief, is_whole, proxy_in_use
+from .core import InputError, check_one_of, digest, expect, in_brief, is_name, is_whole, proxy_in_use
 from .core import write_atomically, write_text
 from .images import check_target
 from .resnet import Bottleneck, ResNet
@@ -483,7 +484,7 @@ def check_classes(info:ModelInfo):
     "`InputError` unless the names are names, and every subclass has a superclass"
     for k in ('superclasses', 'subclasses'):
         names = getattr(info, k)
-        fits = isinstance(names, list) and names and all(isinstance(n, str) and n.isprintable() for n in names)
+        fits = isinstance(names, list) and names and all(map(is_name, names))
         expect(fits and len({*names})==len(names), k, 'a list of different names', names)
     n, parent = len(info.superclasses), info.parent
     fits = isinstance(parent, list) and all(type(p) is int for p in parent) and len(parent)==len(info.subclasses)
@@ -492,6 +493,7 @@ def check_classes(info:ModelInfo):
 # %% ../nbs/22_models.ipynb #c62c018e
 def check_info(info:ModelInfo) -> ModelInfo:
     "`info` itself; InputError for the first entry that cannot be right"
+    expect(isinstance(info, ModelInfo), 'info', 'a ModelInfo', info)
     expect(info.format==FORMAT, 'format', FORMAT, info.format)
     check_one_of('model', info.model, MODELS)
     check_target(info.target)
@@ -518,6 +520,15 @@ def read_config(folder:str|Path) -> dict:
     expect(isinstance(config, dict), str(path), 'a JSON object', type(config).__name__)
     return config
 
+def is_model_folder(folder:str|Path) -> bool:
+    "Whether a folder is meant as a model, good or damaged: next to config.json lie weights, or it is one of ours"
+    config = Path(folder)/'config.json'
+    if not config.is_file(): return False
+    if config.with_name('model.safetensors').is_file(): return True
+    try: return {'format', 'model'}<=read_config(folder).keys()
+    except InputError: return {p.name for p in Path(folder).iterdir()}<={'config.json', 'README.md'}
+
+# %% ../nbs/22_models.ipynb #77675650
 def write_config(folder:str|Path, config:dict):
     "Write config.json of a folder, whole or not at all"
     text = json.dumps(config, sort_keys=True, indent=2)+'\n'
@@ -616,7 +627,7 @@ def save_model(
     folder, net = Path(folder), plain_net(net)
     check_net(net, check_info(info))
     net.info = info
-    if folder.exists() and not (folder/'config.json').is_file():
+    if folder.exists() and not is_model_folder(folder):
         raise InputError(f'{folder}: there already, and no model folder: expected a new name')
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -652,6 +663,7 @@ def load_model(
     name:str|Path,    # A model folder, or hf-hub:USER/NAME
 ) -> nn.Module:       # (B, 3, H, W) -> logits (B, num_classes), in evaluation mode; its `info` is a ModelInfo
     "The network of a model folder; a damaged folder, or one of another kind, is an InputError of one line"
+    expect(isinstance(name, (str, Path)), 'name', 'a model folder, or hf-hub:USER/NAME', name)
     folder = from_hub(str(name)[7:]) if str(name).startswith('hf-hub:') else Path(name)
     return class_of(folder_info(folder).model).from_pretrained(folder)
 

@@ -136,6 +136,7 @@ def write_novel(found:NovelRun, results:str|Path) -> Path:
 # %% ../nbs/58_novel_runs.ipynb #9dac9af7
 def parse_novel(path:Path) -> NovelRun:
     "Read and check what `write_novel` wrote; any exception means that it is damaged"
+    if not path.is_file(): raise ValueError('no file')
     facts = json.loads(path.read_text('utf-8'))
     if facts['sha256']!=facts_digest(facts): raise ValueError('edited since it was written')
     if (facts['schema'], facts['scores'])!=(NOVEL_SCHEMA, list(SCORES)): raise ValueError('of another version')

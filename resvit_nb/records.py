@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 import numpy as np, psutil, torch
-from .core import InputError, digest, in_brief, write_atomically, write_text
+from .core import InputError, digest, in_brief, printable, write_atomically, write_text
 from .scores import summarise
 from .config import RunConfig, brief, run_id
 
@@ -160,6 +160,7 @@ OUR_OTHERS = ('audit.json','benchmark.json','forensics.json')    # what else we 
 def is_record(path:Path) -> bool:
     "Whether a JSON file is meant as a record, good or damaged, judged by its name or its content"
     if NAMED_AS_RECORD.fullmatch(path.stem): return True
+    if not path.is_file(): return False    # whoever opens a pipe waits
     try: facts = json.loads(path.read_text('utf-8'))
     except (OSError, ValueError, RecursionError): return False
     return isinstance(facts, dict) and {'schema', 'run_id'}<=facts.keys()
@@ -172,7 +173,7 @@ def json_files(results:str|Path) -> list:
 
 def passed_over(results:str|Path) -> list:
     "A line for each JSON file of a folder that is no record"
-    return [f'{p}: not a record; passed over' for p in json_files(results) if not is_record(p)]
+    return [printable(f'{p}: not a record; passed over') for p in json_files(results) if not is_record(p)]
 
 # %% ../nbs/41_records.ipynb #cab5e6ac
 def read_all(results:str|Path) -> tuple:
@@ -182,7 +183,7 @@ def read_all(results:str|Path) -> tuple:
         try: records.append(read_record(path))
         except InputError as e: bad.append(str(e))
     alone = [p for p in sorted(Path(results).glob('*.npz')) if NAMED_AS_RECORD.fullmatch(p.stem)]
-    bad += [f'{p}: an array file without its record; a run that was killed replaces it'
+    bad += [printable(f'{p}: an array file without its record; a run that was killed replaces it')
             for p in alone if not p.with_suffix('.json').exists()]
     return sorted(records, key=lambda r: r.started), bad
 
@@ -193,7 +194,7 @@ def stored(config:RunConfig, results:str|Path) -> bool:
 # %% ../nbs/41_records.ipynb #7fb4571f
 def read_benchmark(path:Path) -> dict:
     "What `resvit_benchmark` wrote: schema, machine, the rows of each part; the schema alone where there is no file"
-    if not path.exists(): return dict(schema=1)
+    if not path.is_file(): return dict(schema=1)
     try: found = json.loads(path.read_text('utf-8'))
     except (ValueError, OSError) as e:
         raise InputError(f'{path}: damaged ({e}): expected what resvit_benchmark wrote') from None

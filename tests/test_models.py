@@ -736,3 +736,26 @@ def test_timms_optimizers_decay_what_they_decay_of_its_own_vit():
 def test_small_things_that_timm_and_numpy_users_ask():
     assert count_multiply_adds(narrow(), np.int32(32)) == count_multiply_adds(narrow(), 32)
     for net in (narrow(), small_vit()): assert getattr(net, net.get_classifier(name_only=True)) is net.get_classifier()
+
+def test_names_of_any_script_go_through_a_model_folder(tmp_path):
+    info = replace(INFO, superclasses=['نیم\u200cروز', '猫\u3000犬'][:len(INFO.superclasses)])
+    assert load_model(save_model(narrow(num_classes=len(info.classes)), info, tmp_path/'a')).info.superclasses == (
+        info.superclasses)
+
+@pytest.mark.parametrize('name', ['a\x1b', '', '\u200d'])
+def test_names_that_no_table_shows(tmp_path, name):
+    info = replace(INFO, superclasses=[name, 'b'])
+    assert 'superclasses: expected a list of different names' in refused(save_model, narrow(num_classes=2), info,
+                                                                         tmp_path/'a')
+
+def test_what_is_no_model_at_all(tmp_path):
+    for name in (None, 3, ['a'], b'a'): assert refused(load_model, name).startswith('name: expected a model folder')
+    for info in (None, {}, 'a'):
+        assert refused(save_model, narrow(num_classes=2), info, tmp_path/'a').startswith('info: expected a ModelInfo')
+
+@pytest.mark.parametrize('config', ['{}', '[1]', '{"model": "EOS 5D"}', '{"model_type": "vit"}', '{"for'])
+def test_a_folder_with_somebodys_configuration_is_not_replaced(tmp_path, config):
+    (tmp_path/'a').mkdir(); (tmp_path/'a/config.json').write_text(config, 'utf-8')
+    (tmp_path/'a/1.jpg').write_bytes(b'x')
+    assert 'no model folder: expected a new name' in refused(save_model, narrow(num_classes=2), INFO, tmp_path/'a')
+    assert (tmp_path/'a/1.jpg').exists()

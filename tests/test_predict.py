@@ -927,3 +927,37 @@ def test_the_example_of_a_new_setting_is_what_it_takes(made, tmp_path):
     assert where.startswith(str(tmp_path)) and name == run_id(replace(SMALL, split='3:1:6'))
     assert plain != smooth and 'smoothing 0.5' in words
     assert done.stderr.endswith('smoothing 1.0: expected a rate of at least 0 and below 1\n')
+
+@pytest.mark.parametrize('config', ['{}', '{"model": "EOS 5D"}', 'null', '{"for'])
+def test_pictures_next_to_somebodys_configuration(tmp_path, pictures, config):
+    (tmp_path/'pictures/config.json').write_text(config, 'utf-8')
+    model = str(random_model(tmp_path/'model'))
+    assert module.split_inputs([model, str(tmp_path/'pictures')]) == ([model], [str(tmp_path/'pictures')])
+    (tmp_path/'model/config.json').write_text(config, 'utf-8')    # with its weights, it is a damaged model
+    assert module.is_model(model)
+
+@pytest.mark.parametrize('inputs', [None, 3, [3], [None, 'a'], b'a', [['a']]])
+def test_inputs_that_are_no_places(inputs):
+    with pytest.raises(InputError, match='expected an image, a folder, an archive or a CSV, by its path'):
+        find_images(inputs)
+
+def test_images_that_nobody_listed(tmp_path, pictures):
+    net = load_model(random_model(tmp_path/'model'))
+    for images in (None, 'photos', [tmp_path/'pictures'], ['a', 'b'], [Image.new('RGB', (8, 8))], [('a', 'b')]):
+        with pytest.raises(InputError, match='^images .*: expected what find_images gives'): predict_images(net, images)
+
+def test_a_folder_for_names_is_a_folder(tmp_path, pictures):
+    (tmp_path/'a.csv').write_text('image\n1.png\n', 'utf-8'); (tmp_path/'a.tar').write_bytes(b'')
+    with pytest.raises(InputError, match='a.tar: expected a folder'): find_images(tmp_path/'a.csv', tmp_path/'a.tar')
+
+@pytest.mark.parametrize('of_table, of_model', [('Ñu', 'N\u0303u'), ('N\u0303u', 'Ñu'), (' Ñu ', 'Ñu'), ('Ñu', 'Ñu ')])
+def test_a_mapping_may_code_letters_in_another_way(tmp_path, of_table, of_model):
+    (tmp_path/'subclass_mapping.csv').write_text(f'index,class\n7,"{of_table}"\n5,ox\n', 'utf-8')
+    assert module.class_numbers(['ox', of_model], 'subclass', tmp_path).tolist() == [5, 7, -1]
+
+def test_pictures_next_to_those_of_a_course_are_said(tmp_path, pictures, capfd):
+    (tmp_path/'course').mkdir(); (tmp_path/'pictures').rename(tmp_path/'course/test_images')
+    (tmp_path/'course/superclass_mapping.csv').write_text('index,class\n0,left\n', 'utf-8')
+    shutil.copy(next((tmp_path/'course/test_images').rglob('*.png')), tmp_path/'course/late\x1b.JPG')
+    assert len(find_images(tmp_path/'course'))
+    assert rf'left out: 1 image next to test_images (late\x1b.JPG)' in capfd.readouterr().err

@@ -1,10 +1,10 @@
 "A run on its way: what cannot be trained, what it begins with, what it says of its code, and how many run at once."
-import gc, json, os, random, shutil, subprocess, sys, threading, weakref
+import gc, json, os, random, shutil, signal, subprocess, sys, threading, weakref
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np, pytest, torch
-from resvit_nb import runs, workers
+from resvit_nb import records, runs, workers
 from resvit_nb.core import InputError
 from resvit_nb.images import as_trained, find_split
 from resvit_nb.sources import fractals
@@ -222,3 +222,14 @@ def test_classes_set_aside_are_no_other_names(split, results):
                        match=f"made when the class 'x{data.subclasses[trained]}' of fractals was called "
                              f"'{data.subclasses[trained]}': expected another results folder"):
         check_data(record, results, other, None)
+
+def test_pipes_among_records_are_no_wait(tmp_path):
+    def late(*_): raise AssertionError('hangs')
+    before = signal.signal(signal.SIGALRM, late); signal.alarm(20)
+    name = f'resnet50-tiny-subclass-{"0"*10}'
+    for pipe in ('notes.json', 'a\x1b.json', f'{name}.json'): os.mkfifo(tmp_path/pipe)
+    try: found, bad = records.read_all(tmp_path)
+    finally: signal.alarm(0); signal.signal(signal.SIGALRM, before)
+    assert found == [] and len(bad) == 1 and 'no file' in bad[0]
+    assert sorted(records.passed_over(tmp_path)) == [rf'{tmp_path}/{n}.json: not a record; passed over'
+                                                     for n in (r'a\x1b', 'notes')]
