@@ -304,12 +304,12 @@ def list_members(path:Path) -> list:
 # %% ../nbs/12_sources.ipynb #91202b25
 def list_archive(path:Path) -> tuple:
     "Images of a tar archive, (name, function that opens it) each, and names of everything else, as in `list_folder`"
-    images,others,whole,folders = {},set(),{},set()
+    images,others,whole,folders = {},set(),{},{'.'}
     for m in list_members(path):
         name,parts = str(PurePosixPath(m.name)),PurePosixPath(m.name).parts    # without ./ and //
         if m.islnk(): m = whole.get(str(PurePosixPath(m.linkname)), m)    # a second name of a file before it
         if m.isfile(): whole[name] = m
-        folders.add('/'.join(parts[:-1]))
+        folders |= {'/'.join(parts[:i]) for i in range(len(parts))}    # that hold something
         tools = [i for i,part in enumerate(parts) if of_a_tool(part) and part!='..']
         if tools: others.add('/'.join(parts[:tools[0]+1])+'/'); continue
         if not name.lower().endswith(SUFFIXES):
