@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['AUDIT', 'entries_that_differ', 'epochs_that_differ', 'bit_conditions', 'Rerun', 'compare_records', 'describe',
-           'begin_with', 'train_again', 'rerun_record', 'against_data', 'verify_records', 'draw', 'audit', 'save_audit',
-           'read_audit', 'audit_words', 'prune_cache', 'find_record', 'say_record', 'say_model', 'say_verified',
-           'say_pruned', 'say_list', 'say_audit', 'resvit_runs']
+           'begin_with', 'train_again', 'rerun_record', 'against_data', 'verify_records', 'draw', 'audit', 'is_audit',
+           'save_audit', 'read_audit', 'audit_words', 'prune_cache', 'find_record', 'say_record', 'say_model',
+           'say_verified', 'say_pruned', 'say_list', 'say_audit', 'check_together', 'resvit_runs']
 
 # %% ../nbs/44_audit.ipynb #86df626d
 import json, random, sys, tempfile
@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
-from .core import InputError, cache_folder, check_one_of, console_script, digest, write_text
+from .core import InputError, cache_folder, check_given, check_one_of, check_output, console_script, digest
+from .core import write_text
 from .images import HierarchicalImages, as_trained, find_split
 from .sources import SOURCES
-from .records import Record, leftovers, list_records, passed_over, read_all, read_record, remove
-from .runs import (
-    ADOPTED, RESULTS, adopted, can_train, check_writable, folder_of, images_of, keep_model,
-    run_folder, train, weights_file)
+from .records import Record, is_other, leftovers, list_records, passed_over, read_all, read_record, remove
+from .runs import ADOPTED, RESULTS, adopted, can_train, folder_of, images_of, keep_model
+from .runs import run_folder, train, weights_file
 
 # %% ../nbs/44_audit.ipynb #5df92963
 def entries_that_differ(a:np.ndarray, b:np.ndarray) -> np.ndarray:
@@ -159,6 +159,11 @@ def audit(records:list, data_dir=None, results:str|Path=RESULTS):
         try: yield rerun_record(record, data_dir, results)
         except InputError as e: yield e
 
+def is_audit(path:Path) -> bool:
+    "Whether a file is what `save_audit` writes"
+    try: return is_other(path, 'comparisons')
+    except (OSError, ValueError, RecursionError): return False
+
 def save_audit(out:str|Path, comparisons:list, of:int, seed:int):
     "Write comparisons as JSON, with the number of records that they were drawn from"
     rows = [asdict(c) | dict(same=c.same) for c in comparisons]
@@ -245,8 +250,7 @@ def say_list(results):
 def say_audit(results, n:int, seed:int, data_dir:dict, out:str):
     "Train `n` records again and say how far apart they are; exit status 1 only if some could not be trained"
     if n<1: raise InputError(f'rerun {n}: expected at least 1')
-    if out and Path(out).is_dir(): raise InputError(f'out {out}: a folder: expected a file to write to')
-    if out: check_writable(Path(out).parent)
+    if out: check_output('out', out, ('.json',), is_audit, make=True)
     records, bad = read_all(results)
     able = [r for r in records if can_train(r.config, results, data_dir)]
     drawn = draw(able, n, seed)
@@ -260,6 +264,22 @@ def say_audit(results, n:int, seed:int, data_dir:dict, out:str):
         if out: save_audit(out, compared, len(able), seed)
     print(f'{sum(c.same for c in compared)} of {len(compared)} gave the same bits', flush=True)
     if failed+bad: sys.exit('\n'.join(failed+bad))
+
+# %% ../nbs/44_audit.ipynb #7b1f3c52
+def check_together(
+    actions:dict,     # Name of each -> was it asked for?
+    of_images:dict,   # Options that need images to be looked at
+    of_rerun:dict,    # Options of --rerun alone
+):
+    "`InputError` for two actions at once, and for an option that the one asked for does not use"
+    chosen = [name for name, asked in actions.items() if asked]
+    if len(chosen)>1: raise InputError(f'{chosen[0]} and {chosen[1]}: expected one of {", ".join(actions)}')
+    unused = {} if chosen==['rerun'] else of_rerun
+    if chosen not in (['verify'], ['rerun'], ['model']): unused = of_images | unused
+    for name, value in unused.items():
+        needs = 'verify, rerun or model' if name in of_images else 'rerun'
+        if value: raise InputError(f'{name} {value}: not used here: expected it with {needs}, or left out')
+
 
 # %% ../nbs/44_audit.ipynb #3edf43d3
 @console_script
@@ -278,6 +298,9 @@ def resvit_runs(
 ):
     "List records, show one, check them all, train some again, or clear up behind them. Example: resvit_runs --verify"
     check_one_of('data', data, SOURCES)
+    check_together(dict(show=show, model=model, verify=verify, rerun=rerun is not None, prune=prune),
+                   {'data_dir': data_dir}, dict(pretrain_dir=pretrain_dir, seed=seed, out=out))
+    check_given(data_dir=data_dir, pretrain_dir=pretrain_dir)
     if show: return say_record(find_record(show, results))
     if model: return say_model(model, results, data_dir)
     for line in passed_over(results): print(line, file=sys.stderr)

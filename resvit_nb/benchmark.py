@@ -23,7 +23,7 @@ from datetime import datetime, timezone
 from functools import partial
 from multiprocessing import get_context, set_start_method
 from pathlib import Path
-from .core import InputError, cache_folder, check_one_of, console_script, write_text
+from .core import InputError, cache_folder, check_one_of, check_output, console_script, write_text
 from .pictures import SETTLED
 from .sources import fractals, image_tree
 from .batches import image_loaders, imagenet_stats
@@ -42,8 +42,8 @@ from timm.optim import create_optimizer_v2
 # %% ../nbs/62_benchmark.ipynb #e74e372f
 from .learner import choose_precision, image_learner, keep_memory
 from .config import RunConfig, find_profile
-from .records import hardware, read_benchmark, versions
-from .runs import channel_stats, check_writable, class_facts, make_model
+from .records import hardware, is_other, read_benchmark, versions
+from .runs import channel_stats, class_facts, make_model
 from .models import ModelInfo
 from .predict import BATCH, batch_of, decode_block, find_images, predict_images, ready
 
@@ -510,8 +510,7 @@ def resvit_benchmark(
     path, wanted = Path(out), parts.split(',') if parts else list(PARTS)
     for p in wanted: check_one_of('parts', p, PARTS)
     if repeats<1: raise InputError(f'repeats {repeats}: expected at least 1')
-    check_writable(path.parent)
-    read_benchmark(path)    # before an hour is spent
+    check_output('out', out, ('.json',), lambda p: read_benchmark(p) and is_other(p, 'measured'), make=True)
     for p in wanted:
         print(f'{p} ...', flush=True)
         result = PARTS[p](smoke, repeats)

@@ -14,11 +14,11 @@ import functools
 from dataclasses import dataclass
 import matplotlib.pyplot as plt
 import numpy as np, pandas as pd
-from .core import console_script
+from .core import check_given, console_script
 from .novelty import SCORES
 from .config import find_profile
 from .records import read_record, record_path
-from .protocol import check_given, results_folder
+from .protocol import results_folder
 from .statistics import (
     COLOURS, STYLE, Estimate, Sample, arcsine, difference, from_arcsine, in_points, moderate)
 from .verdicts import judge_direction

@@ -25,8 +25,8 @@ from .novelty import (
     SCORES, choose_threshold, decide, fit_scores, network_outputs, novelty_entry, seen_unseen, separation)
 from .config import RunConfig, brief, find_profile, run_id
 from .records import Record, facts_digest, source_commit, versions
-from .runs import (
-    can_train, check_data, cpu_threads, folder_of, images_of, prepare, read_note, weights_file, write_note)
+from .runs import can_train, check_data, check_stored, cpu_threads, folder_of, images_of, prepare
+from .runs import read_note, weights_file, write_note
 from .workers import run_all
 from .protocol import EXPERIMENTS, fill_in, seed_numbers
 
@@ -282,6 +282,7 @@ def make_novel(
     n_jobs:int=None,     # Trainings at a time [one a core]
 ) -> int:                # How many have no scores and no images to make them with
     "Train and score what is missing, as far as there are images"
+    check_stored(configs, results, dirs)
     missing = [c for c in configs if not scores_path(c, results).exists()]
     possible = [c for c in missing if can_score(c, results, dirs)]
     for record in run_all(possible, results, dirs, n_jobs, keep=possible) if possible else []:

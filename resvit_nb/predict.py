@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['ARCHIVES', 'BROKEN', 'BLOCK', 'BATCH', 'is_course', 'images_inside', 'images_of_table', 'check_inputs', 'find_images',
            'decode_block', 'ready', 'batch_of', 'image_logits', 'superclass_logits', 'joint', 'likeliest', 'answers',
-           'is_novel', 'novel_images', 'class_numbers', 'answers_table', 'by_target', 'check_listed', 'decoded_blocks',
-           'predict_images', 'is_run', 'is_model', 'split_inputs', 'open_model', 'check_out', 'check_apart',
-           'table_text', 'asked_for', 'what_is_read', 'resvit_predict']
+           'is_novel', 'novel_images', 'class_numbers', 'course_of', 'answers_table', 'by_target', 'check_listed',
+           'decoded_blocks', 'predict_images', 'is_run', 'is_model', 'split_inputs', 'open_model', 'is_picture',
+           'may_be_table', 'check_out', 'check_apart', 'table_text', 'asked_for', 'what_is_read', 'resvit_predict']
 
 # %% ../nbs/61_predict.ipynb #4fb4eb5e
-import csv, json, os, sys
+import csv, json, sys
 from collections.abc import Iterable
 from copy import deepcopy
 from itertools import takewhile
@@ -18,22 +18,23 @@ from pathlib import Path
 import numpy as np, pandas as pd, torch
 from fastcore.script import Param
 from fasttransform import Pipeline
+from PIL import Image
 from torch import nn, Tensor
 from tqdm import tqdm
-from .core import InputError, check_one_of, console_script, printable, write_text
+from .core import InputError, check_given, check_not_read, check_one_of, check_output, console_script
+from .core import printable, write_text
 from .images import TARGETS
 from .pictures import SUFFIXES, decode_images, shared_images
-from .sources import COURSE, check_course, check_found, check_not_read, composed, counted, few, left_out
+from .sources import COURSE, check_course, check_found, composed, counted, few, left_out
 from .sources import list_tree, look_up, read_classes, read_integer, read_table
 from .batches import BicubicResize, IntToFloatTensor, Normalize, TensorImage, default_device
 from .models import ModelInfo, is_model_folder, load_model
 from .learner import BAR, autocast_forward, choose_precision, keep_memory
 from .scores import ranked_classes
 from .novelty import novel_by_logits
-from .records import NAMED_AS_RECORD, read_record
+from .records import NAMED_AS_RECORD, is_record, read_record
 from .runs import RESULTS, keep_model, model_folder
 from .audit import find_record
-from .protocol import check_given
 
 # %% ../nbs/61_predict.ipynb #6432fede
 ARCHIVES = ('.tar', '.zip', '.tgz', '.gz', '.bz2', '.xz', '.7z', '.rar')    # some cannot be read, and are refused
@@ -84,6 +85,8 @@ def find_images(
     found, inputs = [], check_inputs(inputs)
     check_given(images_dir=images_dir)
     if images_dir and not Path(images_dir).is_dir(): raise InputError(f'images_dir {images_dir}: expected a folder')
+    if images_dir is not None and not any(i.lower().endswith('.csv') for i in inputs):
+        raise InputError(f'images_dir {images_dir}: no CSV among the images: expected one, or no images_dir')
     for given in inputs:
         path, suffix = Path(given), Path(given).suffix.lower()
         if path.is_dir() or (path.is_file() and suffix in ARCHIVES): own = images_inside(path, broken)
@@ -207,6 +210,17 @@ def class_numbers(
         if name not in numbers: raise InputError(f'{path}: class {name!r} missing: expected every class of the model')
     return np.array([numbers[name] for name in names]+[numbers.get('novel', -1)])
 
+def course_of(given:list) -> str|None:
+    "The course's folder among the images, if any; `InputError` for several whose classes have other numbers"
+    courses = [g for g in given if is_course(Path(g))]
+    def numbers(course):
+        tables = [read_table(Path(course)/f'{t}_mapping.csv', ('index', 'class')) for t in TARGETS]
+        return [[(row['index'], row['class']) for row in table] for table in tables]
+    other = next((c for c in courses[1:] if numbers(c)!=numbers(courses[0])), None)
+    if other is None: return courses[0] if courses else None
+    raise InputError(f'{other}: other numbers of classes than in {courses[0]}: expected one of them, or mapping FOLDER')
+
+# %% ../nbs/61_predict.ipynb #a43eb295
 def answers_table(images:list, found:dict, novel:dict, info:ModelInfo, mapping:Path=None) -> pd.DataFrame:
     "A row for each image: its name, and for each level the class's number, name and probability"
     columns = {'image': images}
@@ -296,14 +310,22 @@ def open_model(given:str, results:str|Path) -> nn.Module:
     return load_model(keep_model(read_record(find_record(given, results)), results) if is_run(given) else given)
 
 # %% ../nbs/61_predict.ipynb #077e5927
-def check_out(out:str):
+def is_picture(path:Path) -> bool:
+    "Whether a file is an image, whatever its name says"
+    try:
+        with Image.open(path): return True
+    except (OSError, ValueError, Image.DecompressionBombError): return False
+
+def may_be_table(path:Path) -> bool:
+    "Whether a file may be an earlier table: no image, and if it is JSON, a list and no record"
+    if is_picture(path): return False
+    if path.suffix!='.json' or not path.stat().st_size: return True
+    try: return not is_record(path) and isinstance(json.loads(path.read_text('utf-8')), list)
+    except (OSError, ValueError, RecursionError): return False
+
+def check_out(out:str, endings:tuple=('.csv', '.json')):
     "`InputError` unless a table can be written to `out`: better known before than after the work"
-    path = Path(out)
-    if path.suffix not in ('.csv', '.json'):
-        raise InputError(f'out {out or repr(out)}: expected a name that ends in .csv or .json')
-    if not path.parent.is_dir(): raise InputError(f'out {out}: there is no folder {path.parent}: expected one')
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise InputError(f'out {out}: cannot be written: expected a file in a folder to write to')
+    check_output('out', out, endings, may_be_table)
 
 def check_apart(
     out:str,         # File for the table
@@ -356,7 +378,7 @@ def resvit_predict(
     check_given(images_dir=images_dir, mapping=mapping)
     models, given = split_inputs(inputs)
     images = find_images(given, images_dir, broken)
-    place = mapping or next((g for g in given if is_course(Path(g))), None)
+    place = mapping or course_of(given)
     if out is not None: check_apart(out, *what_is_read(models, given, images, place, results))
     nets = [open_model(m, results) for m in models]
     keep_memory()

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SCHEMA', 'NAMED_AS_RECORD', 'OUR_OTHERS', 'OUR_FILES', 'Record', 'versions', 'source_commit', 'processor', 'hardware',
            'peak_memory', 'facts_digest', 'record_path', 'write_record', 'parse_record', 'check_types', 'check_count',
-           'check_record', 'read_record', 'is_record', 'json_files', 'passed_over', 'read_all', 'stored',
+           'check_record', 'read_record', 'is_record', 'is_other', 'json_files', 'passed_over', 'read_all', 'stored',
            'read_benchmark', 'wrapped', 'list_records', 'is_gone', 'leftovers', 'remove']
 
 # %% ../nbs/41_records.ipynb #097f319b
@@ -165,6 +165,13 @@ def is_record(path:Path) -> bool:
     except (OSError, ValueError, RecursionError): return False
     return isinstance(facts, dict) and {'schema', 'run_id'}<=facts.keys()
 
+def is_other(path:Path, has:str) -> bool:
+    "Whether a JSON file is no record and one of our others: an object with a schema and this entry"
+    if is_record(path): return False
+    facts = json.loads(path.read_text('utf-8'))
+    return isinstance(facts, dict) and {'schema', has}<=facts.keys()
+
+# %% ../nbs/41_records.ipynb #2951e921
 def json_files(results:str|Path) -> list:
     "JSON files of a folder, without those that this package writes there and that are no records"
     if not (Path(results).is_dir() and os.access(results, os.R_OK | os.X_OK)):

@@ -11,17 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np, torch
 from fastcore.script import Param
-from .core import InputError, console_script, write_text
+from .core import InputError, check_given, check_writable, console_script, write_text
 from .images import NOVEL, TARGETS, HierarchicalImages, as_trained, find_split
 from .sources import COURSE, check_course, describe, load_data
 from .models import load_model, set_novelty
 from .learner import keep_memory
 from .novelty import lend_novelty, novelty_entry
-from .config import RunConfig, find_profile
+from .config import RunConfig, find_profile, run_id
 from .records import read_record, record_path, stored
-from .runs import RESULTS, adopt_model, check_writable, cpu_threads, has_model, images_of, keep_model
+from .runs import RESULTS, adopt_model, check_model_place, cpu_threads, has_model, images_of, keep_model
 from .workers import run_all
-from .protocol import check_given
 from .novel_runs import foreign_classes, foreign_parts
 from .predict import (
     answers, asked_for, check_apart, check_out, class_numbers, decoded_blocks, find_images, image_logits, novel_images,
@@ -64,6 +63,7 @@ def check_folder(
 # %% ../nbs/61a_submit.ipynb #d0ebddb4
 def train_models(configs:dict, results:str|Path, folder:Path, n_jobs:int=None) -> dict:
     "The model folder of each run, trained unless it is there"
+    for c in configs.values(): check_model_place(run_id(c), results)
     def there(c): return stored(c, results) and has_model(read_record(record_path(c, results)), results)
     missing = [c for c in configs.values() if not there(c)]
     records = run_all(list(configs.values()), results, folder, n_jobs, missing)
@@ -175,8 +175,7 @@ def resvit_submit(
     n_jobs:int=None,           # Trainings at a time [one a core]
 ):
     "Answer a course's test images, novel ones included. Example: resvit_submit COURSE --profile paper --out mine.csv"
-    if not out.endswith('.csv'): raise InputError(f'out {out}: expected a name that ends in .csv')
-    check_out(out); check_apart(out, [], [Path(folder)/name for name in COURSE]); check_writable(results)
+    check_out(out, ('.csv',)); check_apart(out, [], [Path(folder)/name for name in COURSE]); check_writable(results)
     check_given(n_jobs, others=others)
     configs, place = submission_configs(profile, model, epochs, weights, seed), Path(folder)
     data, images = check_folder(place, configs, bool(others))

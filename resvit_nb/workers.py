@@ -15,7 +15,7 @@ from joblib.externals.loky import get_reusable_executor
 from .core import InputError, held, leave_after
 from .config import RunConfig, brief, run_id
 from .records import Record, stored
-from .runs import adopt_model, count_multiply_adds, run
+from .runs import adopt_model, check_stored, count_multiply_adds, run
 
 # %% ../nbs/43_workers.ipynb #64f0ca35
 def cost(config:RunConfig) -> int:
@@ -132,5 +132,6 @@ def run_all(
     if cluster: results, data_dir = Path(results).absolute(), absolute(data_dir)
     configs, keep = [[adopt_model(c) for c in some] for some in (configs, keep)]    # as their records name them
     missing = [c for c in configs if not stored(c, results)]
+    if missing: check_stored(configs, results, data_dir)
     made = train_all(missing, results, data_dir, n_jobs, keep, cluster) if missing else {}
     return [made.get(c) or run(c, results, data_dir, brief(c), c in keep) for c in configs]

@@ -14,7 +14,7 @@ from resvit_nb.scores import summarise
 from resvit_nb.config import RunConfig
 from resvit_nb.records import Record, write_record
 from resvit_nb.runs import resvit_train
-from resvit_nb.site import execute, resvit_reproduce
+from resvit_nb.site import LIST, execute, files_in, resvit_reproduce
 
 CLASSES = dict(superclass=['bird', 'dog'], subclass=['wren', 'owl', 'pug', 'boxer'])
 
@@ -532,11 +532,17 @@ def test_sheet(tmp_path, capfd):
     argv = '--data', 'image_tree', '--data_dir', folder
     assert leaves(resvit_data.command, *argv, '--sheet',
                   tmp_path/'s.jpg') == (
-        f'resvit_data: error: sheet {tmp_path}/s.jpg: expected a file name that ends in .png')
+        f'resvit_data: error: sheet {tmp_path}/s.jpg: expected a name that ends in .png')
     assert made(tmp_path/'cache') == []
-    assert leaves(resvit_data.command, *argv, '--sheet',
-                  tmp_path/'nowhere/s.png') == (
-        f'resvit_data: error: {tmp_path}/nowhere/s.png: cannot be written (No such file or directory)')
+    assert leaves(resvit_data.command, *argv, '--sheet', tmp_path/'nowhere/s.png') == (
+        f'resvit_data: error: sheet {tmp_path}/nowhere/s.png: there is no folder {tmp_path}/nowhere: expected one')
+    Image.new('RGB', (9, 9)).save(tmp_path/'cat.png')
+    assert 'cat.png: there already, and not from this command' in leaves(resvit_data.command, *argv, '--sheet',
+                                                                         tmp_path/'cat.png')
+    (tmp_path/'cat.png').unlink()
+    assert made(tmp_path/'cache') == []    # before anything is decoded
+    for _ in range(2): resvit_data.command([*map(str, argv), '--sheet', str(tmp_path/'again.png')])
+    (tmp_path/'again.png').unlink()
     capfd.readouterr()
     with full_disk(): said = leaves(resvit_data.command, *argv, '--sheet', tmp_path/'s.png')
     assert said == f'resvit_data: error: {tmp_path}/s.png: cannot be written (File too large)'
@@ -608,14 +614,16 @@ def test_our_own_mistakes_keep_their_traceback():
 @pytest.mark.parametrize('argv, message', [
     (('--data', 'image_tree', '--data_dir', 'nowhere'), 'nowhere: folder or archive missing'),
     (('--data', 'cifar100', '--data_dir', '/dev/null/x'), '/dev/null/x: CIFAR-100 is not there whole'),
+    (('--results', ''), "results '': expected a value"), (('--weights', ''), "weights '': expected a value"),
+    (('--data', 'image_tree', '--n_per_subclass', '20'), 'n_per_subclass 20: data image_tree does not use it'),
     (('--weights', 'nowhere.pth'), 'there is no file nowhere.pth'), (('--epochs', '0'),
         'epochs 0: expected an integer of at least 1'), (('--drop', 'nan'), 'drop nan: expected a rate'),
     (('--seed', '1.5'), "argument --seed: invalid int value: '1.5'"), (('--model', 'a\nb'),
         r"model 'a\nb': expected one of"), (('stray\x07',), r'unrecognized arguments: stray\x07')],
         ids=lambda a: a[0] if isinstance(a, tuple) else '')
 def test_train_refuses(argv, message, tmp_path, capfd):
-    said = leaves(resvit_train.command, *argv, '--resolution', '16', '--image_size', '16', '--width', '4', '--results',
-                  tmp_path/'results')
+    said = leaves(resvit_train.command, '--resolution', '16', '--image_size', '16', '--width', '4', '--results',
+                  tmp_path/'results', *argv)
     assert said.startswith('resvit_train: error: ') and message in said
     assert not (tmp_path/'results').exists() and capfd.readouterr().err == ''
 
@@ -651,6 +659,8 @@ def test_parameters_arrive_as_they_are(tmp_path):
     ('records', 'records', 'inside results {}/records, which is copied to it'),
     ('records/site/x', 'records', 'inside results {}/records, which is copied to it'),
     ('o', 'o/site', 'results {}/o/site: inside {}/o/site, which is replaced'),
+    ('o', 'o/notebooks/x', 'results {}/o/notebooks/x: inside {}/o/notebooks, which is replaced'),
+    ('lost', 'r', 'out {}/lost: cannot be written'), ('o', 'lost/r', 'results {}/lost/r: cannot be written'),
     ('o', 'o/site/kept', 'results {}/o/site/kept: inside {}/o/site, which is replaced'),
     ('file', 'r', 'out {}/file: cannot be written: expected a folder'),
     ('file/o', 'r', 'out {}/file/o: cannot be written'), ('o', 'file', 'results {}/file: cannot be written')])
@@ -658,10 +668,67 @@ def test_folders_that_would_be_copied_into_themselves_or_lost(out, results, mess
     def never(*args): raise AssertionError('trained')
     monkeypatch.setattr('resvit_nb.site.train_missing', never)
     monkeypatch.chdir(ROOT)
-    (tmp_path/'file').write_text('mine', 'utf-8')
+    (tmp_path/'file').write_text('mine', 'utf-8'); (tmp_path/'lost').symlink_to('nowhere')
     said = leaves(resvit_reproduce.command, '--profile', 'smoke', '--out', tmp_path/out, '--results', tmp_path/results)
     assert message.format(tmp_path, tmp_path) in said
-    assert [p.name for p in tmp_path.iterdir() if p.name != 'cache'] == ['file']
+    assert {p.name for p in tmp_path.iterdir() if p.name != 'cache'} == {'file', 'lost'}
+
+def owned(folder):
+    "What a reproduction left: a site with its list, and a page with parameters put in"
+    (folder/'site/a').mkdir(parents=True); (folder/'notebooks').mkdir()
+    for name in ('index.html', 'a/b.png'): (folder/'site'/name).write_text('ours', 'utf-8')
+    (folder/'site'/LIST).write_text('\n'.join(files_in(folder/'site')), 'utf-8')
+    cell = nbformat.v4.new_code_cell('pretrain_dir = None\nresults = "r"', metadata=dict(tags=['injected-parameters']))
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder/'notebooks/03_dropout.ipynb')
+
+def own_page(folder): nbformat.write(nbformat.v4.new_notebook(), folder/'notebooks/03_dropout.ipynb')
+
+@pytest.mark.parametrize('change, message', [
+    (lambda o: write_tree(o/'site/birds', each=1), 'site: would be replaced, and birds/'),
+    (lambda o: (o/'site'/LIST).unlink(), 'or if it is an old site of yours, remove it first'),
+    (lambda o: (o/'site/.git').write_text('gitdir', 'utf-8'), 'and .git in it is not known to be ours'),
+    (lambda o: (o/'site/a/c').symlink_to('b.png'), 'and a/c in it'),
+    (lambda o: (shutil.move(o/'site', o/'real'), (o/'site').symlink_to('real')), 'site: there already, and no folder'),
+    (lambda o: (o/'notebooks/kite.jpg').write_text('mine', 'utf-8'), 'kite.jpg in it is no executed page'),
+    (own_page, '03_dropout.ipynb in it is no executed page'),
+    (lambda o: (shutil.rmtree(o/'notebooks'), (o/'notebooks').write_text('', 'utf-8')), 'there already, and no folder'),
+    (lambda o: (o/'site/Thumbs.db').write_text('', 'utf-8'), None), (lambda o: shutil.rmtree(o/'site'), None),
+    (lambda o: (shutil.rmtree(o/'site'), (o/'site').mkdir()), None), (lambda o: None, None)])
+def test_only_our_own_site_and_pages_are_replaced(change, message, tmp_path, monkeypatch):
+    class Reached(InputError): pass
+    def trained(*args): raise Reached('trained')
+    monkeypatch.setattr('resvit_nb.site.train_missing', trained)
+    monkeypatch.chdir(ROOT)
+    owned(tmp_path/'o'); change(tmp_path/'o')
+    before = sorted(tmp_path.rglob('*'))
+    said = leaves(resvit_reproduce.command, '--profile', 'smoke', '--out', tmp_path/'o', '--results', tmp_path/'r')
+    assert (message or 'error: trained') in said and '\n' not in said
+    assert [p for p in sorted(tmp_path.rglob('*')) if 'cache' not in p.parts] == [p for p in before
+                                                                                  if 'cache' not in p.parts]
+
+@pytest.mark.parametrize('tree, out, message', [
+    ('zoo', 'zoo', 'out {0}/zoo: inside data_dir {0}/zoo'), ('zoo', 'zoo/a/b', 'out {0}/zoo/a/b: inside data_dir'),
+    ('o/site/zoo', 'o', 'data_dir {0}/o/site/zoo: inside {0}/o/site, which is replaced'),
+    ('o/notebooks', 'o', 'data_dir {0}/o/notebooks: inside {0}/o/notebooks, which is replaced')])
+def test_images_and_pages_stay_apart(tree, out, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    write_tree(tmp_path/tree, each=8)
+    before = sorted(tmp_path.rglob('*'))
+    said = leaves(resvit_reproduce.command, '--profile', 'smoke', '--dataset', 'image_tree', '--data_dir',
+                  tmp_path/tree, '--out', tmp_path/out, '--results', tmp_path/'r')
+    assert message.format(tmp_path) in said and sorted(tmp_path.rglob('*')) == before
+
+@pytest.mark.parametrize('options, message', [
+    (('--seeds', '1001'), 'seeds 1001: expected at least 1, at most 1,000'),
+    (('--seeds', '9'*12), 'expected at least 1, at most 1,000'), (('--resolution', '65'), 'expected 8 to 64 pixels'),
+    (('--out', ''), "out '': expected a value"), (('--results', ''), "results '': expected a value"),
+    (('--dataset', 'image_tree', '--data_dir', 'tree', '--pretrain_dir', 'tree'), 'pretrain_dir tree: own images are')])
+def test_reproduce_refuses(options, message, tmp_path, monkeypatch):
+    write_tree(tmp_path/'tree', each=8)
+    monkeypatch.chdir(ROOT)
+    options = [str(tmp_path/o) if o == 'tree' else o for o in options]
+    said = leaves(resvit_reproduce.command, '--profile', 'smoke', '--out', tmp_path/'o', *options)
+    assert message.replace('tree:', f'{tmp_path}/tree:') in said and not (tmp_path/'o').exists()
 
 def merged(text):
     "As git leaves a file that two people changed"

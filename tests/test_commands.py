@@ -205,7 +205,7 @@ def test_trees_with_other_names_have_other_places(tmp_path):
     assert len(set(places)) == 3 and own_place('quick', None, None) == 'quick'
 
 @pytest.mark.parametrize('options, message', [(('--limit', '-2'), 'limit -2: expected 0 or more'),
-                                              (('--steps', ''), "steps '': expected some of abcdef"),
+                                              (('--steps', ''), "steps '': expected a value"),
     (('--cifar_dir', 'gone.tar'), 'cifar_dir gone.tar: folder or archive missing'), (('--steps', 'az'), 'expected')])
 def test_impossible_campaigns(options, message, tmp_path, capsys):
     from resvit_nb.protocol import resvit_campaign

@@ -274,10 +274,18 @@ def test_broken_pictures(tmp_path, pictures, capsys):
     (['model', 'pictures', '--mapping', 'empty'], 'superclass_mapping.csv: file missing'),
     (['model', 'torn.tar'], 'not an uncompressed tar archive'), (['model', 'spoilt', 'pictures'], 'spoilt/config.json'),
     (['strange', 'pictures'], "novelty score 'luck': expected one of maximum softmax"),
-    (['model', 'pictures', '--out', ''], "out '': expected a name that ends in .csv or .json"),
+    (['model', 'pictures', '--out', ''], "out '': expected a value"),
     (['model', ''], "inputs '': expected a model"), (['', 'pictures'], "inputs '': expected a model"),
-    (['model', 'pictures', '--mapping', ''], 'mapping : folder or archive missing'),
-    (['model', 'pictures', '--images_dir', ''], 'images_dir : folder or archive missing'),
+    (['model', 'pictures', '--mapping', ''], "mapping '': expected a value"),
+    (['model', 'pictures', '--images_dir', ''], "images_dir '': expected a value"),
+    (['model', 'pictures', '--results', ''], "results '': expected a value"),
+    (['model', 'pictures', '--images_dir', 'empty'], 'images_dir empty: no CSV among the images'),
+    (['model', 'pictures', '--out', 'x'*252+'.csv'], 'File name too long: expected another name'),
+    (['model', 'pictures', '--out', 'lost/a.csv'], 'there is no folder lost'),
+    (['model', 'pictures', '--out', 'lost.csv'], 'there already, and no file: expected a file'),
+    (['model', 'pictures', '--out', 'settings.json'], 'there already, and not from this command'),
+    (['model', 'pictures', '--out', 'cat.csv'], 'there already, and not from this command'),
+    (['model', 'unlike', 'like', 'course'], 'like: other numbers of classes than in unlike: expected one of them'),
     (['model', 'pictures', '--mapping', 'twice'],
      "subclass_mapping.csv, line 7: 9 'c' again: expected each number and each class once"),
     (['model', 'pictures', '--mapping', 'shared'],
@@ -297,6 +305,12 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path, pictures, capsys, mo
                                                           'utf-8')
     # refused before any picture is read
     monkeypatch.setattr(module, 'decode_block', module.decode_block if 'gone.csv' in options else None)
+    for name, number in dict(course=7, like=7, unlike=8).items():
+        shutil.copytree(pictures, tmp_path/name/'test_images')
+        for t, c in (('superclass', 'left\n1,right'), ('subclass', f'a\n{number},novel')):
+            (tmp_path/name/f'{t}_mapping.csv').write_text(f'index,class\n0,{c}\n', 'utf-8')
+    os.symlink('nowhere', 'lost'); os.symlink('nowhere', 'lost.csv')
+    (tmp_path/'settings.json').write_text('{"image": []}', 'utf-8'); shutil.copy(pictures/'2.png', tmp_path/'cat.csv')
     (tmp_path/'empty').mkdir(); (tmp_path/'spoilt').mkdir(); (tmp_path/'spoilt/config.json').write_text('{', 'utf-8')
     (tmp_path/'out.csv').write_text('file\n1.png\n', 'utf-8'); (tmp_path/'leave.csv').write_text('image\n../x.png\n',
         'utf-8'); (tmp_path/'gone.csv').write_text('image\npictures/1.png\n77.png\n', 'utf-8')
@@ -343,9 +357,13 @@ def test_a_record_and_the_folder_of_a_run_are_kept(made, capsys, monkeypatch):
     models, records, photos, _ = made
     results, name = models['vit'].parent.parent, records['vit'].run_id
     monkeypatch.setattr(module, 'load_model', None)
-    for out, end in ((results/f'{name}.json', 'one of the files that are read'),
-                     (models['vit']/'a.csv', 'in the model folder')):
-        assert end in command(capsys, name, photos, '--results', results, '--out', out)[1]
+    damaged = results/'fractals-subclass-vit_tiny-0123456789.json'
+    damaged.write_text('[]', 'utf-8')
+    for of in (name, models['vit']):
+        for out, end in ((results/f'{name}.json', 'not from this command'), (damaged, 'not from this command'),
+                         (models['vit']/'a.csv', 'in the model folder')):
+            assert end in command(capsys, of, photos, '--results', results, '--out', out)[1]
+    damaged.unlink()
 
 def test_a_table_next_to_the_pictures_is_replaced(tmp_path, pictures, capsys):
     model, out = random_model(tmp_path/'model'), pictures/'answers.csv'

@@ -8,7 +8,7 @@ from resvit_nb import records, runs, workers
 from resvit_nb.core import InputError
 from resvit_nb.images import as_trained, find_split
 from resvit_nb.sources import fractals
-from resvit_nb.models import save_weights
+from resvit_nb.models import ModelInfo, create_model, save_model, save_weights
 from resvit_nb.config import RunConfig, find_profile, run_id
 from resvit_nb.records import digest
 from resvit_nb.runs import adopt_model, check_data, check_memory, has_weights, keep_model, make_model
@@ -33,6 +33,31 @@ def test_a_results_folder_that_cannot_be_written_is_known_before_training(result
     results.parent.mkdir(exist_ok=True); results.write_text('a file', 'utf-8')
     with pytest.raises(InputError, match='results .*: cannot be written: expected a folder to write to'):
         run(SMALL, results)
+
+def other_model(place):
+    "A model folder of another run, where that of a run will be"
+    info = ModelInfo('resnet50', 'superclass', ['a', 'b'], ['c', 'd'], [0, 1], 16, 16, [.4]*3, [.3]*3)
+    save_model(create_model('resnet50', 2, width=4), info, place)
+
+@pytest.mark.parametrize('harm, message', [
+    (lambda place, cache: place.parent.write_text('mine', 'utf-8'), 'models: cannot be written: expected a folder'),
+    (lambda place, cache: place.parent.symlink_to('nowhere'), 'models: cannot be written: expected a folder'),
+    (lambda place, cache: (place.mkdir(parents=True), (place/'cat.jpg').touch()), 'no model folder'),
+    (lambda place, cache: (place.parent.mkdir(), place.symlink_to('nowhere')), 'no model folder'),
+    (lambda place, cache: other_model(place), 'the model folder of another run: expected it under another name'),
+    (lambda place, cache: (cache/'weights').write_text('mine', 'utf-8'), 'weights: cannot be written')])
+def test_a_network_that_could_not_be_kept_is_not_trained(harm, message, results, monkeypatch):
+    config = replace(SMALL, n_per_subclass=10)
+    cache = results.parent/'cache'
+    results.mkdir(parents=True); cache.mkdir(exist_ok=True)
+    harm(results/'models'/run_id(config), cache)
+    monkeypatch.setattr(runs, 'train', None)
+    options = [w for k in ('drop', 'width', 'n_per_subclass', 'resolution', 'image_size', 'epochs')
+               for w in (f'--{k}', str(getattr(config, k)))]
+    before = sorted(results.rglob('*'))
+    with pytest.raises(SystemExit) as left: resvit_train.command([*options, '--results', str(results), '--keep'])
+    assert str(left.value.code).startswith('resvit_train: error: ') and message in left.value.code
+    assert sorted(results.rglob('*')) == before
 
 @pytest.mark.parametrize('ends', ('finished', 'failed'))
 def test_a_run_gives_its_memory_back_without_a_collector(results, monkeypatch, ends):

@@ -15,10 +15,11 @@ from resvit_nb import audit, checkpoints, core, records, runs, site, workers
 from resvit_nb.core import InputError
 from resvit_nb.models import save_weights
 from resvit_nb.scores import summarise
-from resvit_nb.config import RunConfig, run_id
+from resvit_nb.config import RunConfig, find_profile, run_id
 from resvit_nb.records import read_record
 from resvit_nb.runs import run, run_folder, weights_file
 from resvit_nb.audit import compare_records, rerun_record, resvit_runs
+from resvit_nb.protocol import Plan, train_missing
 
 ROOT = Path(__file__).parent.parent
 CONFIG = RunConfig(data='image_tree', resolution=16, image_size=16, model='vit_tiny', dim=48, depth=2, heads=3,
@@ -595,7 +596,9 @@ def test_an_audit_that_cannot_be_made(store, tmp_path, capsys):
     record = go(replace(CONFIG, epochs=1))
     images = '--results', results, '--data', 'image_tree', '--data_dir', tree
     assert 'rerun 0: expected at least 1' in command(*images, '--rerun', 0)
-    assert 'a folder: expected a file' in command(*images, '--rerun', 1, '--out', tmp_path)
+    assert 'expected a name that ends in .json' in command(*images, '--rerun', 1, '--out', tmp_path)
+    (tmp_path/'a.json').mkdir()
+    assert 'a folder: expected a file' in command(*images, '--rerun', 1, '--out', tmp_path/'a.json')
     assert "data 'cats': expected one of" in command('--results', results, '--data', 'cats')
     assert command('--results', results, '--rerun', 1) is None
     assert '0 of 0 records that can be trained here (of 1 in all)' in capsys.readouterr().out
@@ -603,6 +606,54 @@ def test_an_audit_that_cannot_be_made(store, tmp_path, capsys):
     assert command(*images, '--rerun', 1) == f'record {record.run_id}: made from other data' + command(*images,
         '--rerun', 1).split('made from other data')[1]
     assert not (tmp_path/'audit.json').exists()
+
+def snapshot(folder): return {p: p.read_bytes() for p in sorted(folder.rglob('*')) if p.is_file()}
+
+def test_an_audit_replaces_nothing_but_an_audit(store, tmp_path):
+    tree, results, go = store
+    record = go(replace(CONFIG, epochs=1))
+    damaged = results/'fractals-subclass-vit_tiny-0123456789.json'
+    shutil.copy(results/f'{record.run_id}.json', tmp_path/'renamed.json')
+    for path in (damaged, tmp_path/'forensics.json', tmp_path/'list.json'):
+        path.write_text('[1]' if path.stem == 'list' else '{"schema": 1, "of": 3}', 'utf-8')
+    Image.new('RGB', (9, 9)).save(tmp_path/'photo.json', format='png')
+    before = snapshot(tmp_path)
+    outs = [results/f'{record.run_id}.json', damaged, *(tmp_path/f'{n}.json' for n in ('renamed', 'forensics', 'list',
+                                                                                         'photo'))]
+    for out in outs:
+        said = command('--results', results, '--rerun', 1, '--data', 'image_tree', '--data_dir', tree, '--out', out)
+        assert f'out {out}: there already, and not from this command: expected another name' in said
+    for out in (results/f'{record.run_id}.npz', tree/'a/a1/0.png', 'notes'):
+        assert 'expected a name that ends in .json' in command('--results', results, '--rerun', 1, '--out', out)
+    assert snapshot(tmp_path) == before
+
+@pytest.mark.parametrize('options, message', [
+    (('--verify', '--prune'), 'verify and prune: expected one of show, model, verify, rerun, prune'),
+    (('--show', 'x', '--rerun', 1), 'show and rerun: expected one of'),
+    (('--out', 'a.json'), 'out a.json: not used here: expected it with rerun'),
+    (('--verify', '--seed', 4), 'seed 4: not used here'),
+    (('--show', 'x', '--pretrain_dir', '.'), 'pretrain_dir .: not used here'),
+    (('--data_dir', '.'), 'data_dir .: not used here: expected it with verify, rerun or model'),
+    (('--prune', '--data_dir', '.'), 'data_dir .: not used here'), (('--show', ''), "show '': expected a value"),
+    (('--rerun', 2, '--data_dir', 'gone'), 'data_dir gone: folder or archive missing'),
+    (('--rerun', 2, '--pretrain_dir', 'gone'), 'pretrain_dir gone: folder or archive missing')])
+def test_options_of_resvit_runs_that_would_be_ignored(options, message, store):
+    said = command('--results', store[1], *options)
+    assert said.startswith('resvit_runs: error: ') and message in said and '\n' not in said
+
+def test_records_of_another_tree_are_noticed_before_any_training(store, tmp_path, monkeypatch):
+    tree, results, go = store
+    old = go(replace(CONFIG, epochs=1, seed=3))
+    Image.new('RGB', (16, 16)).save(next((tree/'b/b1').iterdir()))
+    monkeypatch.setattr(runs, 'train', None); monkeypatch.setattr(workers, 'train_all', None)
+    before = snapshot(results)
+    configs = [replace(CONFIG, epochs=1, seed=s) for s in range(5)]
+    with pytest.raises(InputError, match=f'record .*{old.run_id}.json: made from other data'):
+        workers.run_all(configs, results, tree)
+    plan = Plan('vit', 'own', find_profile('smoke', 'image_tree'), dict(all=configs), [])
+    with pytest.raises(InputError, match=f'record .*{old.run_id}.json: made from other data'):
+        train_missing([plan], results, tree)
+    assert snapshot(results) == before
 
 
 # ---- a whole reproduction
