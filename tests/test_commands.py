@@ -26,7 +26,7 @@ BAD = [
 
 @pytest.mark.parametrize('command, options, message', BAD, ids=[f'{c} {o[0]}' for c, o, _ in BAD])
 def test_bad_input_is_one_line_and_writes_nothing(command, options, message, tmp_path, tmp_path_factory):
-    where = {'resvit_data': ('--sheet', tmp_path/'out/s.png'), 'resvit_train': ('--results', tmp_path/'out'),
+    where = {'resvit_data': ('--sheet', tmp_path/'s.png'), 'resvit_train': ('--results', tmp_path/'out'),
              'resvit_reproduce': ('--out', tmp_path/'out')}[command]
     done = run_forked(command, *options, *where, outputs=tmp_path_factory.mktemp('said'),
                       RESVIT_CACHE=str(tmp_path/'cache'))
@@ -203,6 +203,17 @@ def test_the_page_on_novel_classes_of_ones_own_images(tmp_path, monkeypatch):
 def test_trees_with_other_names_have_other_places(tmp_path):
     places = [own_place('quick', 'image_tree', tmp_path/name) for name in ('photos', 'photos.2023', 'photos.tar')]
     assert len(set(places)) == 3 and own_place('quick', None, None) == 'quick'
+
+@pytest.mark.parametrize('name, text', [('renamed', '{"schema": 1, "run_id": "x", "measured": {}}'), ('tasks', '["a"]'),
+                                        ('fractals-subclass-vit_tiny-0123456789', '{"schema": 1, "measured": {}}'),
+                                        ('audit', '{"schema": 1, "comparisons": []}'), ('torn', '{"schema"')])
+def test_a_benchmark_replaces_nothing_but_a_benchmark(name, text, tmp_path):
+    from resvit_nb.benchmark import resvit_benchmark
+    out = tmp_path/f'{name}.json'
+    out.write_text(text, 'utf-8')
+    with pytest.raises(SystemExit) as e: resvit_benchmark.command(['--parts', 'loading', '--out', str(out)])
+    assert str(e.value.code).startswith('resvit_benchmark: error: ') and str(out) in e.value.code
+    assert out.read_text('utf-8') == text
 
 @pytest.mark.parametrize('options, message', [(('--limit', '-2'), 'limit -2: expected 0 or more'),
                                               (('--steps', ''), "steps '': expected a value"),
