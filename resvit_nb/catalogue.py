@@ -13,7 +13,8 @@ import numpy as np
 from fastcore.xml import (
     A, Button, Code, Div, Dl, Dd, Dt, FT, Input, Label, NotStr, Output, P, Pre, Script, Table, Tbody, Td, Th, Thead, Tr,
     ft, to_xml)
-from .sources import counted, usual_split
+from .core import counted
+from .sources import usual_split
 from .config import RunConfig, run_id
 from .protocol import CAMPAIGN, EXPERIMENTS, make_plan
 from .records import Record

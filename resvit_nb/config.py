@@ -10,9 +10,9 @@ __all__ = ['ALLOWED', 'ANY', 'RANGES', 'ONLY_VIT', 'ONLY_RESNET', 'ALWAYS', 'tin
 # %% ../nbs/40_config.ipynb #d64b72af
 import hashlib, json, re
 from dataclasses import dataclass, fields, replace
-from .core import InputError, check_one_of
+from .core import InputError, check_one_of, counted
 from .images import SPLITS, TARGETS, check_target
-from .sources import SOURCES, counted
+from .sources import SOURCES
 from .models import LARGEST, MODELS
 from .learner import PRECISIONS, RECIPES
 

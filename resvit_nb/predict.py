@@ -21,11 +21,13 @@ from fasttransform import Pipeline
 from PIL import Image
 from torch import nn, Tensor
 from tqdm import tqdm
+
+# %% ../nbs/61_predict.ipynb #4fb4eb5f
 from .core import InputError, check_given, check_not_read, check_one_of, check_output, console_script
-from .core import printable, write_text
+from .core import counted, printable, write_text
 from .images import TARGETS
 from .pictures import SUFFIXES, decode_images, shared_images
-from .sources import COURSE, check_course, check_found, composed, counted, few, left_out
+from .sources import COURSE, check_course, check_found, composed, few, left_out
 from .sources import list_tree, look_up, read_classes, read_integer, read_table
 from .batches import BicubicResize, IntToFloatTensor, Normalize, TensorImage, default_device
 from .models import ModelInfo, is_model_folder, load_model

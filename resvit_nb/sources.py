@@ -7,10 +7,10 @@ __all__ = ['TOOLS', 'COURSE', 'PART_NAMES', 'SOURCES', 'MOST_ROWS', 'SHEET', 'fr
            'check_columns', 'read_table', 'read_integer', 'check_class', 'read_classes', 'read_label', 'alike',
            'of_a_tool', 'inside', 'look_up', 'check_file', 'checked', 'check_once', 'list_folder', 'check_course',
            'read_course', 'bird_dog_reptile', 'read_slice', 'only_zeros', 'list_members', 'list_archive', 'list_tree',
-           'check_found', 'without_wrapper', 'part_of', 'ready_made', 'labelled', 'check_parts', 'check_levels',
-           'counted', 'few', 'left_out', 'train_alone', 'tree_parts', 'tree_labels', 'image_tree', 'taken_back',
-           'read_cifar100', 'cifar100', 'load_data', 'usual_split', 'describe_split', 'describe', 'list_classes',
-           'draw_sheet', 'is_sheet', 'resvit_data']
+           'check_found', 'without_wrapper', 'part_of', 'ready_made', 'labelled', 'check_parts', 'check_levels', 'few',
+           'left_out', 'train_alone', 'tree_parts', 'tree_labels', 'image_tree', 'taken_back', 'read_cifar100',
+           'cifar100', 'load_data', 'usual_split', 'describe_split', 'describe', 'list_classes', 'draw_sheet',
+           'is_sheet', 'resvit_data']
 
 # %% ../nbs/12_sources.ipynb #3316c346
 import csv, functools, io, os, pickle, stat, tarfile, textwrap, unicodedata, warnings
@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from torchvision.datasets import CIFAR100
 from .core import InputError, cache_folder, check_not_read, check_one_of, check_output, console_script
-from .core import is_name, is_whole, printable, proxy_in_use, write_atomically
+from .core import counted, is_name, is_whole, printable, proxy_in_use, write_atomically
 from .fractals import draw_fractals, fractal_subclasses, fractal_superclasses
 from .images import HierarchicalImages, PARTS, TARGETS, find_split, same_pictures
 from .pictures import SUFFIXES, cached, cached_files, decode_images
@@ -388,10 +388,6 @@ def check_levels(folders:list, pairs:list, one:bool, names:list, path:Path):
     if lost: raise InputError(f'{path}: folder {lost} holds {direct[lost]} images and no subclass: {expected}')
 
 # %% ../nbs/12_sources.ipynb #c5fa9db4
-def counted(n:int, what:str) -> str:
-    "A number and what it counts, such as '1 image' and '2 images'"
-    return f"{n:,} {what}{'s'*(n!=1)}"
-
 def few(names) -> str:
     "Some of the names, as many as fit a line"
     names = list(dict.fromkeys(names))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import math
 import numpy as np, pandas as pd
 from scipy.stats import t as student
+from .core import counted
 from .images import TARGETS
 from .paper import ROWS, Comparison, Curve, paper_numbers, settings_of
 from .statistics import SAME_WITHIN, SCALES, SMALLEST, Estimate, wilson_interval
@@ -191,8 +192,8 @@ def spread_words(bodies:list) -> Sentences:
         for model,name in (('resnet50','ResNet-50'), ('vit_tiny','ViT')):
             found = {t: spread_of([r for r in records if r.config.model==model and r.config.recipe=='keras-default'
                                    and r.config.target==t]) for t in TARGETS}
-            said = ' and '.join(f"{f['between_runs']:.1f} points on {t}es ({f['runs']} runs of {f['settings']} "
-                                'settings)' for t,f in found.items() if f)
+            said = ' and '.join(f"{f['between_runs']:.1f} points on {t}es ({counted(f['runs'], 'run')} of "
+                                f"{counted(f['settings'], 'setting')})" for t,f in found.items() if f)
             if said:
                 lines.append(f'* {capital(names_of(b))}: with a constant learning rate, the accuracy of one {name} has '
                              f'a standard deviation over seeds of **{said}**.')

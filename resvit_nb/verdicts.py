@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import singledispatch
 import numpy as np
 from scipy.stats import t
-from .core import InputError, check_one_of
+from .core import InputError, check_one_of, counted
 from .images import PAPER_SIZES, TARGETS
 from .runs import count_multiply_adds
 from .paper import Comparison, Curve, Level, Slower
@@ -247,7 +247,7 @@ class ClaimVerdict:
     def counted(self) -> str:
         "'3 of 4 parts reproduced, 1 inconclusive'"
         named = [f'{k} {word}' for word,k in self.counts.items() if k]
-        return f'{self.parts} part{"s" if self.parts>1 else ""}: ' + ', '.join(named)
+        return f"{counted(self.parts, 'part')}: " + ', '.join(named)
 
 # %% ../nbs/53_verdicts.ipynb #73b17a48
 def judge_claim(verdicts:list) -> ClaimVerdict:
