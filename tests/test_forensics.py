@@ -78,7 +78,7 @@ def test_the_distance_knows_near_from_far():
     assert fx.reached(fx.Suspect('near', 'none', near)) == 10 and fx.reached(fx.Suspect('far', 'none', far)) < 5
 
 def test_a_bound_on_a_loss_excludes_only_from_above():
-    points = pd.DataFrame([(.5, 9., .04, 20.)], columns=fx.SCORES)
+    points = pd.DataFrame([(.5, 9., .04, 20.)], columns=fx.ROWS)
     bound, exact = (fx.Suspect('x', 'none', points, least=least).judged for least in (True, False))
     assert not bound['superclass loss'].dropna().any() and not exact['superclass loss'].dropna().any()
     low = fx.Suspect('x', 'none', points/100, least=True).judged

@@ -640,7 +640,7 @@ def test_reproduce_reads_own_images_before_it_trains(place, tmp_path, monkeypatc
         return ('--profile', 'smoke', '--dataset', 'image_tree', '--out', tmp_path/'out', '--results',
                 tmp_path/'results', *argv)
     for argv, message in (((), 'dataset image_tree: expected data_dir'),
-                          (('--data_dir', ''), 'data_dir : folder or archive missing'),
+                          (('--data_dir', ''), "data_dir '': expected a value"),
                           (('--data_dir', few), 'has 2 images: too few to split 3:1:6')):
         said = leaves(site.resvit_reproduce.command, *asked(*argv))
         assert said.startswith('resvit_reproduce: error: ') and message in said
