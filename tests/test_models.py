@@ -430,7 +430,8 @@ def test_model_folder_and_back(tmp_path, target, sizes):
 @pytest.mark.parametrize('changes, message', [
     (dict(format=2), 'format 2: expected 1'), (dict(format=None), 'format None: expected 1'),
     (dict(model='resnet51'), "model 'resnet51': expected one of"),
-    (dict(model=['resnet50']), "model ['resnet50']: expected one of"), (dict(target='class'), "target 'class': expected one of"),
+    (dict(model=['resnet50']), "model ['resnet50']: expected one of"),
+    (dict(target='class'), "target 'class': expected one of"),
     (dict(superclasses=['a', 'a']), 'superclasses: expected a list of different names'),
     (dict(superclasses='ab'), 'superclasses: expected a list'), (dict(subclasses=[1, 2, 3]),
         'subclasses: expected a list'), (dict(parent=[0, 0, 0]), 'parent: expected for each subclass one of 2'),
