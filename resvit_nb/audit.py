@@ -161,8 +161,7 @@ def audit(records:list, data_dir=None, results:str|Path=RESULTS):
 
 def is_audit(path:Path) -> bool:
     "Whether a file is what `save_audit` writes"
-    try: return is_other(path, 'comparisons')
-    except (OSError, ValueError, RecursionError): return False
+    return is_other(path, 'comparisons')
 
 def save_audit(out:str|Path, comparisons:list, of:int, seed:int):
     "Write comparisons as JSON, with the number of records that they were drawn from"

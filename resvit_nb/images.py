@@ -18,7 +18,7 @@ from importlib import resources
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
 from sklearn.model_selection import train_test_split
-from .core import InputError, check_one_of, is_whole, write_text
+from .core import InputError, check_one_of, counted, is_whole, write_text
 
 # %% ../nbs/11_images.ipynb #5a072be9
 @dataclass(frozen=True)
@@ -146,9 +146,8 @@ def stratified_split(
         bounds = bounds_of(len(index), parts)
         if (np.diff(bounds)<1).any():
             proportions = ':'.join(map(str, parts.values()))
-            n,least = len(index),fewest_to_split(parts)
-            raise InputError(f"class {name!r} has {n} image{'s'*(n!=1)}: too few to split {proportions}: expected at "
-                             f'least {least}')
+            raise InputError(f"class {name!r} has {counted(len(index), 'image')}: too few to split {proportions}: "
+                             f'expected at least {fewest_to_split(parts)}')
         for part,a,b in zip(parts, bounds, bounds[1:]): dealt[part].append(index[a:b])
     return {part: np.sort(np.concatenate(indices)) for part,indices in dealt.items()}
 

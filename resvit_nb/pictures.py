@@ -202,8 +202,9 @@ def decode_images(
         if broken is not None: how = functools.partial(attempt, how)
         with held(): filled = pool.map(how, range(len(files)), files, names, chunksize=64)
         sides = list(tqdm(filled, 'decoding', len(images), disable=not sys.stderr.isatty()))
-    if broken is not None: broken |= {i: s for i,s in enumerate(sides) if isinstance(s, InputError)}
-    small = [s for i,s in enumerate(sides) if i not in (broken or ()) and s<resolution]
+    errors = {i: s for i,s in enumerate(sides) if isinstance(s, InputError)}
+    if broken is not None: broken |= errors
+    small = [s for i,s in enumerate(sides) if i not in errors and s<resolution]
     return [f'enlarged to {resolution} px: {len(small):,} of {len(sides):,} images; the smallest has {min(small)} px'
            ] if small else []
 

@@ -168,7 +168,8 @@ def is_record(path:Path) -> bool:
 def is_other(path:Path, has:str) -> bool:
     "Whether a JSON file is no record and one of our others: an object with a schema and this entry"
     if is_record(path): return False
-    facts = json.loads(path.read_text('utf-8'))
+    try: facts = json.loads(path.read_text('utf-8'))
+    except (OSError, ValueError, RecursionError): return False
     return isinstance(facts, dict) and {'schema', has}<=facts.keys()
 
 # %% ../nbs/41_records.ipynb #2951e921
