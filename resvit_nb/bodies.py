@@ -18,14 +18,14 @@ from .protocol import (
     CAMPAIGN, EXPERIMENTS, carry_out, check_alike, check_protocol, is_stage2,
     make_plan, results_folder, stored_runs)
 from .paper import CLAIMS, QUESTIONS, settings_of
-from .verdicts import ClaimVerdict, all_records, by_target, judge_all, judge_claim
+from .verdicts import ClaimVerdict, all_records, judge_all, judge_claim, trained_on
 
 # %% ../nbs/54_bodies.ipynb #7e62ab54
 @dataclass
 class Body:
     "Runs of one data set that are judged together"
     name:str           # As figures and tables call it
-    standing:str       # decisive, exploratory or first look
+    evidence:str       # decisive, exploratory or first look
     runs:dict          # Experiment -> setting -> its `Record`s
     planned:dict       # (experiment, setting, target) -> number of runs that there should be
     timing:dict=None   # (setting, setting) -> ratio of training times, as for `judge_all`
@@ -38,7 +38,7 @@ class Body:
         self.judged = judge_all([c for c in whole if c.parts], self.runs, self.timing, self.pool)
     def records(self, experiment, setting, target) -> list:
         "The records of a setting, trained on `target`"
-        return by_target(self.runs.get(experiment, {}).get(setting, []), target)
+        return trained_on(self.runs.get(experiment, {}).get(setting, []), target)
     def progress(self, claim) -> tuple:
         "How many of the runs that a claim needs there are, and should be"
         planned = {n: self.planned.get(n, 0) for p in claim.parts for s in settings_of(p)
@@ -58,7 +58,7 @@ def status(body:Body, claim) -> str:
     made,planned = body.progress(claim)
     if not planned: return 'not planned'
     if not made: return 'not run'
-    if body.standing!='decisive': return body.standing
+    if body.evidence!='decisive': return body.evidence
     return 'final' if made==planned else 'interim'
 
 def aliases(settings) -> list:
@@ -74,7 +74,7 @@ def planned_runs(dataset:str=None) -> dict:
 # %% ../nbs/54_bodies.ipynb #73570148
 def title_of(body:Body) -> str:
     "What captions call a body: 'paper' for the reproduction, else its profile"
-    return body.name if body.standing=='first look' else 'paper'
+    return body.name if body.evidence=='first look' else 'paper'
 
 def is_reproduction(title:str) -> bool:
     "Whether a `title_of` a body is that of the reproduction"
@@ -140,7 +140,7 @@ def all_plans(experiments, **options) -> dict:
 
 def make_body(
     name:str,                # As figures and tables call it
-    standing:str,            # decisive, exploratory or first look
+    evidence:str,            # decisive, exploratory or first look
     experiments,             # Names of those whose runs it shows
     plans:dict,              # From `all_plans`
     results:str|Path,        # Folder of records
@@ -154,8 +154,8 @@ def make_body(
     runs = {e: carry_out(p, results, data_dir, pretrain_dir, n_jobs) for e,p in shown.items()}
     check_alike([r for r in map(check_protocol, all_records(runs)) if is_stage2(r.config)])
     others = {e: stored_runs(p, results) for e,p in plans.items() if e not in shown}
-    note = '' if standing!='first look' else next(iter(shown.values())).profile.description
-    return Body(name, standing, runs, planned or planned_by(shown), read_timing(results), note,
+    note = '' if evidence!='first look' else next(iter(shown.values())).profile.description
+    return Body(name, evidence, runs, planned or planned_by(shown), read_timing(results), note,
                 all_records(runs | others))
 
 # %% ../nbs/54_bodies.ipynb #89a1cea9

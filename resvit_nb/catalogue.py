@@ -18,7 +18,6 @@ from .sources import usual_split
 from .config import RunConfig, run_id
 from .protocol import CAMPAIGN, EXPERIMENTS, make_plan
 from .records import Record
-from .verdicts import setting_of
 from .sentences import listed, network_words, start
 
 # %% ../nbs/57_catalogue.ipynb #6c741591
@@ -116,7 +115,7 @@ def unfolded(record:Record, before:dict, records:str, repository:str) -> FT:
 
 def one_run(record:Record, of:str, setting:str, before:dict, records:str, repository:str) -> FT:
     "A run as a body of the table: its line, and the folded rest"
-    alike = run_id(setting_of(record.config))[-10:]
+    alike = run_id(record.config.setting)[-10:]
     return Tbody(Tr(*cells(record, of, setting)), Tr(unfolded(record, before, records, repository), cls='rv-more'),
                  id=record.run_id, data_alike=f'{of} {alike}')
 

@@ -46,6 +46,10 @@ class RunConfig:
     seed:int = 0                    # Initialisation, order of images, augmentation, dropout
     threads:int = 1                 # Processor threads; another number changes the last digits of sums
     def __post_init__(self): check_config(self)
+    @property
+    def setting(self):
+        "The configuration that all seeds of a setting share"
+        return replace(self, seed=0, split_seed=0)
 
 # %% ../nbs/40_config.ipynb #cfc84380
 ALLOWED = dict(data=SOURCES, split=SPLITS, target=TARGETS, model=MODELS, recipe=RECIPES, precision=PRECISIONS)

@@ -10,7 +10,6 @@ __all__ = ['HIERARCHY_SCORES', 'TEST_SCORES', 'check_pair', 'find_parent', 'chec
            'show_as_they_are', 'plot_confusion', 'calibration_table', 'draw_reliability', 'plot_calibration']
 
 # %% ../nbs/33_hierarchy.ipynb #da90ad31
-from dataclasses import replace
 import numpy as np, pandas as pd
 import matplotlib.pyplot as plt
 from matplotlib.colors import Normalize, PowerNorm
@@ -160,12 +159,11 @@ def hierarchy_scores(
 def check_seeds(records:list):
     "`InputError` unless there are records and they differ in their seed and that of their split, and in nothing else"
     if not records: raise InputError('pairs: none given, expected at least one pair of runs')
-    def setting(record): return replace(record.config, seed=0, split_seed=0)
     one,seeds = records[0],[r.config.seed for r in records]
     if len(set(seeds))<len(seeds):
         raise InputError(f"{one.run_id}: seeds {', '.join(map(str, seeds))}, expected each seed once")
     for r in records[1:]:
-        if setting(r)!=setting(one):
+        if r.config.setting!=one.config.setting:
             raise InputError(f'{r.run_id} and {one.run_id}: expected runs that differ in their seeds only')
 
 def hierarchy_table(

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['KERAS_LEAST', 'READINGS', 'MEAN', 'STD', 'KERAS_MEANS', 'INPUTS', 'NETWORKS', 'FAULTS', 'SHORT', 'FOREIGN', 'LARGE',
-           'SMALL_PX', 'TUNED', 'FORENSICS', 'read', 'normalise', 'resized', 'through', 'batch_norms',
-           'in_training_mode', 'never_updated', 'statistics_of', 'logits_with', 'with_novel', 'held_out', 'known_parts',
-           'pixels_of', 'short_network', 'logits_of', 'printed_scores', 'fault_scores', 'short_runs', 'novel_scores',
+           'SMALL_PX', 'TUNED', 'FORENSICS', 'read', 'normalise', 'through', 'batch_norms', 'in_training_mode',
+           'never_updated', 'statistics_of', 'logits_with', 'with_novel', 'classes_left_out', 'known_parts',
+           'as_pixels', 'short_network', 'logits_of', 'printed_scores', 'fault_scores', 'short_runs', 'novel_scores',
            'without_superclasses', 'mostly_novel', 'swap_scores', 'made_for_large', 'tuned_scores', 'large_scores',
            'reported_shares', 'write_short_runs', 'read_short_runs']
 
@@ -15,11 +15,11 @@ import json, time
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-import numpy as np, torch, torch.nn.functional as F
+import numpy as np, torch
 from .core import InputError, check_one_of, write_text
 from .images import TARGETS, find_split, hierarchical_images
 from .sources import bird_dog_reptile, cifar100, fractals
-from .batches import image_loaders, imagenet_stats
+from .batches import image_loaders, imagenet_stats, resize
 from .models import create_model
 from .learner import image_learner
 from .runs import cpu_threads
@@ -59,13 +59,9 @@ def normalise(pixels:torch.Tensor) -> torch.Tensor:
     "Pixels from 0 to 1, float (B, 3, H, W), as our networks are trained on them"
     return (pixels-MEAN)/STD
 
-def resized(pixels:torch.Tensor, size:int) -> torch.Tensor:
-    "The pixels (B, 3, H, W) as (B, 3, size, size), bicubic"
-    return F.interpolate(pixels, (size,size), mode='bicubic', antialias=True).clamp(0,1)
-
 def through(pixels:torch.Tensor, size:int) -> torch.Tensor:
     "The pixels, reduced to `size` and enlarged again"
-    return resized(resized(pixels, size), pixels.shape[-1])
+    return resize(resize(pixels, size), pixels.shape[-1])
 
 # %% ../nbs/55b_mistakes.ipynb #6e720db2
 INPUTS = {    # what the network is given in place of `normalise(pixels)`
@@ -77,8 +73,8 @@ INPUTS = {    # what the network is given in place of `normalise(pixels)`
     'red and blue exchanged': lambda x: normalise(x.flip(1)),
     'details of 16 px only': lambda x: normalise(through(x, 16)),
     'details of 8 px only': lambda x: normalise(through(x, 8)),
-    'tested at half the size': lambda x: normalise(resized(x, x.shape[-1]//2)),
-    'tested at twice the size': lambda x: normalise(resized(x, x.shape[-1]*2))}
+    'tested at half the size': lambda x: normalise(resize(x, x.shape[-1]//2)),
+    'tested at twice the size': lambda x: normalise(resize(x, x.shape[-1]*2))}
 
 # %% ../nbs/55b_mistakes.ipynb #5a83d19c
 def batch_norms(model) -> list:
@@ -141,7 +137,7 @@ def with_novel(data):
     return replace(data, superclasses=[*data.superclasses, 'novel'], subclasses=[*data.subclasses, 'novel'],
                    parent=np.append(data.parent, len(data.superclasses)))
 
-def held_out(data, every:int=3) -> np.ndarray:
+def classes_left_out(data, every:int=3) -> np.ndarray:
     "Every third subclass, in the order of superclasses: numbers, int64"
     return np.sort(np.argsort(data.parent, kind='stable')[every-1::every])
 
@@ -161,7 +157,7 @@ def known_parts(
 # %% ../nbs/55b_mistakes.ipynb #85943ec4
 SHORT = dict(superclass=4, subclass=8)    # epochs
 
-def pixels_of(images:np.ndarray) -> torch.Tensor:
+def as_pixels(images:np.ndarray) -> torch.Tensor:
     "Images uint8 (N, 3, H, W) as float from 0 to 1"
     return torch.from_numpy(np.array(images)).float()/255
 
@@ -217,9 +213,9 @@ def short_runs(
     most:int=1200,      # Test images of each kind
 ) -> dict:              # Ready for JSON
     "Train one network a target without every third subclass, and test it in every way"
-    start,both,held = time.perf_counter(),with_novel(data),held_out(data)
-    parts,outside = known_parts(data, held, seed, most),pixels_of(foreign[:most])
-    pixels = {p: pixels_of(data.images[parts[p]]) for p in ('test','unseen')}
+    start,both,held = time.perf_counter(),with_novel(data),classes_left_out(data)
+    parts,outside = known_parts(data, held, seed, most),as_pixels(foreign[:most])
+    pixels = {p: as_pixels(data.images[parts[p]]) for p in ('test','unseen')}
     found = dict(data=data.name, fingerprint=data.fingerprint, resolution=data.resolution, width=width, epochs=epochs,
                  seed=seed, images={p: len(i) for p,i in parts.items()} | {'foreign': len(outside)},
                  classes={t: len(data.names(t)) for t in TARGETS}, held_out=len(held),
@@ -284,7 +280,7 @@ def mostly_novel(
 def swap_scores(data, foreign, q:dict, epochs:dict=SHORT, width:int=16, seed:int=0) -> dict:
     "Accuracy and loss, by target, of a network trained where `q` of the images are novel and tested where none is"
     both,parts = mostly_novel(data, foreign, q, seed)
-    pixels,scores = pixels_of(data.images[parts['test']]),{}
+    pixels,scores = as_pixels(data.images[parts['test']]),{}
     for t in TARGETS:
         model = short_network(both, t, parts, epochs[t]//2, width, seed)
         labels = torch.from_numpy(both.labels(t)[parts['test']])
@@ -299,8 +295,8 @@ def made_for_large(size:int=LARGE, width:int=8, epochs:int=8, each:int=60, seed:
     data = fractals(each, size, seed, family=1)
     parts = find_split('8:1:1')(data, seed)
     model = short_network(data, 'subclass', parts, epochs, width, seed)
-    labels,pixels = torch.from_numpy(data.subclass[parts['test']]),pixels_of(data.images[parts['test']])
-    shown = {'as trained': pixels, 'reduced': resized(pixels, SMALL_PX), 'enlarged again': through(pixels, SMALL_PX)}
+    labels,pixels = torch.from_numpy(data.subclass[parts['test']]),as_pixels(data.images[parts['test']])
+    shown = {'as trained': pixels, 'reduced': resize(pixels, SMALL_PX), 'enlarged again': through(pixels, SMALL_PX)}
     return model, {name: printed_scores(logits_of(model, x), labels) for name,x in shown.items()}
 
 # %% ../nbs/55b_mistakes.ipynb #0d4b27be
@@ -322,8 +318,8 @@ def tuned_scores(model, data, way:str, epochs:dict=SHORT, size:int=LARGE, seed:i
         tuned.reset_classifier(dls.c)
         learn = image_learner(dls, tuned, 'one-cycle', 'float32', freeze=freeze)
         learn.fit(epochs[t])
-        pixels = pixels_of(data.images[test])
-        said = logits_of(learn.model.eval(), resized(pixels, size) if enlarged else pixels)
+        pixels = as_pixels(data.images[test])
+        said = logits_of(learn.model.eval(), resize(pixels, size) if enlarged else pixels)
         scores[t] = printed_scores(said, torch.from_numpy(data.labels(t)[test]))
     return scores
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ARCHIVES', 'BROKEN', 'BLOCK', 'BATCH', 'is_course', 'images_inside', 'images_of_table', 'check_inputs', 'find_images',
            'decode_block', 'ready', 'batch_of', 'image_logits', 'superclass_logits', 'joint', 'likeliest', 'answers',
-           'is_novel', 'novel_images', 'class_numbers', 'course_of', 'answers_table', 'by_target', 'check_listed',
+           'is_novel', 'novel_images', 'table_numbers', 'course_of', 'answers_table', 'by_target', 'check_listed',
            'decoded_blocks', 'predict_images', 'is_run', 'is_model', 'split_inputs', 'open_model', 'is_picture',
            'may_be_table', 'check_out', 'check_apart', 'table_text', 'asked_for', 'what_is_read', 'resvit_predict']
 
@@ -26,7 +26,7 @@ from tqdm import tqdm
 from .core import InputError, check_given, check_not_read, check_one_of, check_output, console_script
 from .core import counted, printable, write_text
 from .images import TARGETS
-from .pictures import SUFFIXES, decode_images, shared_images
+from .pictures import SUFFIXES, decode_images, shared_array
 from .sources import COURSE, check_course, check_found, composed, few, left_out
 from .sources import list_tree, look_up, read_classes, read_integer, read_table
 from .batches import BicubicResize, IntToFloatTensor, Normalize, TensorImage, default_device
@@ -34,7 +34,7 @@ from .models import ModelInfo, is_model_folder, load_model
 from .learner import BAR, autocast_forward, choose_precision, keep_memory
 from .scores import ranked_classes
 from .novelty import novel_by_logits
-from .records import NAMED_AS_RECORD, is_record, read_record
+from .records import NAMED_AS_RECORD, is_record, json_in, read_record
 from .runs import RESULTS, keep_model, model_folder
 from .audit import find_record
 
@@ -103,7 +103,7 @@ BLOCK = 2**28    # bytes of pixels that are decoded before the network sees them
 
 def decode_block(images:list, resolution:int, broken:str) -> tuple:
     "Pixels uint8 (n, 3, H, W) of the readable ones of `images`, and which these are, bool (N,)"
-    pixels, good = shared_images(len(images), resolution), np.ones(len(images), bool)
+    pixels, good = shared_array(len(images), resolution), np.ones(len(images), bool)
     found = {} if broken=='skip' else None
     decode_images([file for _, file, _ in images], pixels, [where for *_, where in images], found)
     for i, error in (found or {}).items():
@@ -196,7 +196,7 @@ def novel_images(nets:dict, logits:dict) -> dict:
     return found
 
 # %% ../nbs/61_predict.ipynb #a43eb294
-def class_numbers(
+def table_numbers(
     names:list,            # Of the classes of a level, in the order of the logits
     target:str,            # The level
     mapping:Path=None,     # Folder with the mapping files; `None`: places in the list
@@ -229,7 +229,7 @@ def answers_table(images:list, found:dict, novel:dict, info:ModelInfo, mapping:P
     for t, (best, probability) in found.items():
         names = info.superclasses if t=='superclass' else info.subclasses
         place = torch.where(novel[t], len(names), best).numpy() if t in novel else best.numpy()
-        columns |= {f'{t}_index': class_numbers(names, t, mapping, t in novel)[place],
+        columns |= {f'{t}_index': table_numbers(names, t, mapping, t in novel)[place],
                     t: np.array([*names, 'novel'], object)[place], f'{t}_probability': probability.numpy()}
     return pd.DataFrame(columns)
 
@@ -322,8 +322,7 @@ def may_be_table(path:Path) -> bool:
     "Whether a file may be an earlier table: no image, and if it is JSON, a list and no record"
     if is_picture(path): return False
     if path.suffix!='.json' or not path.stat().st_size: return True
-    try: return not is_record(path) and isinstance(json.loads(path.read_text('utf-8')), list)
-    except (OSError, ValueError, RecursionError): return False
+    return not is_record(path) and isinstance(json_in(path), list)
 
 def check_out(out:str, endings:tuple=('.csv', '.json')):
     "`InputError` unless a table can be written to `out`: better known before than after the work"

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SCHEMA', 'NAMED_AS_RECORD', 'OUR_OTHERS', 'OUR_FILES', 'Record', 'versions', 'source_commit', 'processor', 'hardware',
            'peak_memory', 'facts_digest', 'record_path', 'write_record', 'parse_record', 'check_types', 'check_count',
-           'check_record', 'read_record', 'is_record', 'is_other', 'json_files', 'passed_over', 'read_all', 'stored',
-           'read_benchmark', 'wrapped', 'list_records', 'is_gone', 'leftovers', 'remove']
+           'check_record', 'read_record', 'json_in', 'is_record', 'is_other', 'json_files', 'passed_over', 'read_all',
+           'stored', 'read_benchmark', 'wrapped', 'list_records', 'is_gone', 'leftovers', 'remove']
 
 # %% ../nbs/41_records.ipynb #097f319b
 import hashlib, importlib.metadata, importlib.util, json, os, platform, re, shutil, subprocess, textwrap
@@ -157,20 +157,22 @@ def read_record(path:str|Path) -> Record:
 NAMED_AS_RECORD = re.compile(r'\w+-\w+-\w+-[0-9a-f]{10}')
 OUR_OTHERS = ('audit.json','benchmark.json','forensics.json')    # what else we write into a folder of records
 
+def json_in(path:Path):
+    "What a file holds if that is JSON, else `None`"
+    if not path.is_file(): return None    # whoever opens a pipe waits
+    try: return json.loads(path.read_text('utf-8'))
+    except (OSError, ValueError, RecursionError): return None
+
 def is_record(path:Path) -> bool:
     "Whether a JSON file is meant as a record, good or damaged, judged by its name or its content"
     if NAMED_AS_RECORD.fullmatch(path.stem): return True
-    if not path.is_file(): return False    # whoever opens a pipe waits
-    try: facts = json.loads(path.read_text('utf-8'))
-    except (OSError, ValueError, RecursionError): return False
+    facts = json_in(path)
     return isinstance(facts, dict) and {'schema', 'run_id'}<=facts.keys()
 
 def is_other(path:Path, has:str) -> bool:
     "Whether a JSON file is no record and one of our others: an object with a schema and this entry"
-    if is_record(path): return False
-    try: facts = json.loads(path.read_text('utf-8'))
-    except (OSError, ValueError, RecursionError): return False
-    return isinstance(facts, dict) and {'schema', has}<=facts.keys()
+    facts = json_in(path)
+    return not is_record(path) and isinstance(facts, dict) and {'schema', has}<=facts.keys()
 
 # %% ../nbs/41_records.ipynb #2951e921
 def json_files(results:str|Path) -> list:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ADOPTED', 'SHAPE', 'CLASS_FACTS', 'NOT_ITS_OWN', 'RESULTS', 'make_model', 'channel_stats', 'work_of',
-           'count_multiply_adds', 'count_parameters', 'free_memory', 'check_memory', 'cpu_threads', 'file_digest',
+           'multiply_adds_of', 'count_parameters', 'free_memory', 'check_memory', 'cpu_threads', 'file_digest',
            'precision_of', 'conditions', 'class_facts', 'write_note', 'read_note', 'keep_weights', 'novelty_of',
            'data_facts', 'ways', 'learner_facts', 'seed_loaders', 'prepare', 'train', 'folder_of', 'images_of',
            'announce', 'renamed', 'check_data', 'check_stored', 'check_begun', 'run_folder', 'only_one', 'clear_up',
@@ -25,7 +25,7 @@ from . import models
 from .core import InputError, cache_folder, check_writable, console_script, is_there
 from .core import write_atomically, write_text
 from .images import NOVEL, HierarchicalImages, as_trained, find_split
-from .sources import describe, describe_split, load_data, usual_split
+from .sources import describe_data, describe_split, load_data, usual_split
 from .batches import Subset, image_loaders, imagenet_stats
 from .models import ModelInfo, check_model, create_model, folder_info, save_model, save_weights, weights_of
 from .learner import choose_precision, find_recipe, image_learner
@@ -66,7 +66,7 @@ def work_of(shape:RunConfig, classes:int) -> int:
     with torch.device('meta'): model = make_model(shape, classes)
     return models.count_multiply_adds(model, shape.image_size)
 
-def count_multiply_adds(config:RunConfig, classes:int) -> int:
+def multiply_adds_of(config:RunConfig, classes:int) -> int:
     "Multiplications, each with its addition, of one forward pass of one image"
     return work_of(RunConfig(**{name: getattr(config, name) for name in SHAPE}), classes)
 
@@ -164,7 +164,7 @@ def learner_facts(config:RunConfig, learn) -> dict:
     return dict(epochs=learn.epoch_log.rows, parameters=sum(p.numel() for p in learn.model.parameters()),
                 precision=precision_of(config, device),
                 recipe=find_recipe(config.recipe).description, memory_mib=peak_memory(device), versions=versions(),
-                hardware=hardware(device)|ways(learn), multiply_adds=count_multiply_adds(config, learn.dls.c))
+                hardware=hardware(device)|ways(learn), multiply_adds=multiply_adds_of(config, learn.dls.c))
 
 # %% ../nbs/42_runs.ipynb #530e3b63
 def seed_loaders(dls, seed:int):
@@ -222,7 +222,7 @@ def images_of(config:RunConfig, folder=None) -> HierarchicalImages:
 
 def announce(config:RunConfig, data:HierarchicalImages):
     "Print what a run is about to learn from; `InputError`, before any training, if it cannot learn from that"
-    print(describe(data), describe_split(data, config.split, config.split_seed), sep='\n', flush=True)
+    print(describe_data(data), describe_split(data, config.split, config.split_seed), sep='\n', flush=True)
     if len(data.names(config.target))<2:
         raise InputError(f'{data.name}: one {config.target} alone: expected at least two to tell apart')
 

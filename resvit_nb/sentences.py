@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MARKDOWN', 'RUNS', 'WORDS', 'literal', 'safe', 'unmarked', 'Sentences', 'listed', 'capital', 'to_run', 'in_units',
-           'network_words', 'start', 'setup', 'weights_note', 'circumstances', 'image_counts', 'measured', 'about',
-           'magnitude_words', 'size_words', 'claim_word', 'claim_words', 'counting', 'one_number', 'names_of',
+           'network_words', 'start', 'setup', 'weights_note', 'circumstances', 'image_counts', 'measured', 'about_part',
+           'magnitude_words', 'size_words', 'claim_outcome', 'claim_words', 'counting', 'one_number', 'names_of',
            'named_claims', 'lead_words', 'lead', 'what_came_out']
 
 # %% ../nbs/54a_sentences.ipynb #bd563c91
@@ -140,7 +140,7 @@ def measured(part, v:PartVerdict) -> str:
     return f'{in_units(part.metric, value)} {unit}{between}'
 
 # %% ../nbs/54a_sentences.ipynb #327809d7
-def about(part) -> str:
+def about_part(part) -> str:
     "What a part is about, short: 'superclass accuracy, 0.8 against 0.2'"
     if not isinstance(part, Comparison): return part.words
     a,b,both = sides(part)
@@ -154,7 +154,7 @@ def magnitude_words(v:PartVerdict) -> str:
 
 def size_words(part, v:PartVerdict) -> str:
     "How our effect compares with the paper's, where that can be told, or with the margin of sameness"
-    if v.word=='inconclusive' and getattr(part, 'expected', '')=='same' and v.effect[1]*v.effect[2]>0:
+    if v.outcome=='inconclusive' and getattr(part, 'expected', '')=='same' and v.effect[1]*v.effect[2]>0:
         return ', a clear difference, but perhaps small enough to count as “the same”'
     what,scale = magnitude_words(v),'as a ratio' if getattr(part, 'metric', '')=='loss' else 'as an odds ratio'
     said = {'as large': f'{scale} as large as in the paper', 'opposite': "opposite to the paper's",
@@ -164,33 +164,33 @@ def size_words(part, v:PartVerdict) -> str:
 # %% ../nbs/54a_sentences.ipynb #f64ab663
 WORDS = ('reproduced','not reproduced','inconclusive','not decided yet','not comparable','not run')
 
-def claim_word(claim, body:Body) -> str:
+def claim_outcome(claim, body:Body) -> str:
     "A claim's verdict; one that is open is 'not decided yet' while runs are still to come"
-    word = body.verdict(claim).word
-    return 'not decided yet' if word in ('inconclusive','not run') and status(body, claim)=='interim' else word
+    outcome = body.verdict(claim).outcome
+    return 'not decided yet' if outcome in ('inconclusive','not run') and status(body, claim)=='interim' else outcome
 
 def claim_words(claim, body:Body) -> str:
     "'**not reproduced** (exploratory): 4 parts: 1 not reproduced, 3 inconclusive'"
     verdict,what = body.verdict(claim),status(body, claim)
     made,planned = body.progress(claim)
-    if claim_word(claim, body)=='not run': return f'not run yet ({made} of {planned} runs)'
+    if claim_outcome(claim, body)=='not run': return f'not run yet ({made} of {planned} runs)'
     worth = f'{what}, {made} of {planned} runs' if what=='interim' else what
-    return f'**{claim_word(claim, body)}** ({worth}): {verdict.counted}'
+    return f'**{claim_outcome(claim, body)}** ({worth}): {verdict.counted}'
 
 def counting(body:Body, claims=None) -> str:
     "'2 reproduced, 1 not reproduced, 5 inconclusive': the paper's claims by their verdict"
-    words = [claim_word(c, body) for c in claims or CLAIMS]
+    words = [claim_outcome(c, body) for c in claims or CLAIMS]
     return ', '.join(f'{words.count(w)} {w}' for w in WORDS if w in words)
 
 # %% ../nbs/54a_sentences.ipynb #c7d15cc5
 def one_number(claim, bodies:list) -> str:
     "What was measured for a part, with the claim's verdict if one has it, and on subclass accuracy if one is"
     for b in bodies:
-        word = b.verdict(claim).word
-        def rank(p): return b.judged[p].word!=word, not about(p).startswith('subclass accuracy')
+        outcome = b.verdict(claim).outcome
+        def rank(p): return b.judged[p].outcome!=outcome, not about_part(p).startswith('subclass accuracy')
         first = min((p for p in claim.parts if b.judged.get(p)), key=rank, default=None)
         if not first: continue
-        v,what = b.judged[first],about(first)
+        v,what = b.judged[first],about_part(first)
         notes = ['one run']*(min(v.n)==1) + [b.name]*(b is not bodies[0])
         said = what + ('; ours ' if ':' in what else ': ') + measured(first, v) + size_words(first, v)
         return said + (f" ({', '.join(notes)})" if notes else '')
@@ -204,18 +204,18 @@ def names_of(body:Body) -> str:
 
 def named_claims(body:Body) -> str:
     "Which claims are reproduced, and which are not"
-    found = {w: [f'“{c.text}”' for c in CLAIMS if claim_word(c, body)==w] for w in WORDS[:2]}
+    found = {w: [f'“{c.text}”' for c in CLAIMS if claim_outcome(c, body)==w] for w in WORDS[:2]}
     return ' '.join(f"{capital(w)}: {'; '.join(texts)}." for w,texts in found.items() if texts)
 
 # %% ../nbs/54a_sentences.ipynb #663f71d5
 def lead_words(body:Body) -> str:
     "What came out of one body of runs"
     n,planned = body_progress(body)
-    if body.standing!='decisive':
+    if body.evidence!='decisive':
         if not n: return ''
-        return f"{capital(names_of(body))} ({body.standing}): of the paper's {len(CLAIMS)} claims, {counting(body)}."
+        return f"{capital(names_of(body))} ({body.evidence}): of the paper's {len(CLAIMS)} claims, {counting(body)}."
     place,asked = names_of(body).split(',')[0],[c for c in CLAIMS if status(body, c)!='not planned']
-    if all(claim_word(c, body) in ('not decided yet','not run','not comparable') for c in asked):
+    if all(claim_outcome(c, body) in ('not decided yet','not run','not comparable') for c in asked):
         return f"On {place}, {n or 'none'} of {planned} runs are made, and no claim is decided yet."
     still = [c for c in asked if status(body, c)!='final']
     left = f'. Final: {len(asked)-len(still)}; runs still to come for the others: {missing_runs(body, still)}'

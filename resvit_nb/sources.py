@@ -9,7 +9,7 @@ __all__ = ['TOOLS', 'COURSE', 'PART_NAMES', 'SOURCES', 'MOST_ROWS', 'SHEET', 'fr
            'read_course', 'bird_dog_reptile', 'read_slice', 'only_zeros', 'list_members', 'list_archive', 'list_tree',
            'check_found', 'without_wrapper', 'part_of', 'ready_made', 'labelled', 'check_parts', 'check_levels', 'few',
            'left_out', 'train_alone', 'tree_parts', 'tree_labels', 'image_tree', 'taken_back', 'read_cifar100',
-           'cifar100', 'load_data', 'usual_split', 'describe_split', 'describe', 'list_classes', 'draw_sheet',
+           'cifar100', 'load_data', 'usual_split', 'describe_split', 'describe_data', 'list_classes', 'draw_sheet',
            'is_sheet', 'resvit_data']
 
 # %% ../nbs/12_sources.ipynb #3316c346
@@ -560,7 +560,7 @@ def describe_split(data:HierarchicalImages, split:str, seed:int=0) -> str:
     if both: said.append(f'in valid or test, and pixel by pixel in train, too: {counted(len(both), "image")}{such}')
     return '\n'.join(said)
 
-def describe(data:HierarchicalImages) -> str:
+def describe_data(data:HierarchicalImages) -> str:
     "What is in a data set, in a few lines"
     size = f'{data.resolution} x {data.resolution} px'
     lines = [f'{data.name}: {len(data):,} images of {size}, fingerprint {data.fingerprint[:12]}']
@@ -630,7 +630,7 @@ def resvit_data(
     if sheet and data_dir:
         places = Path(data_dir),Path(data_dir)/'train_images'
         check_not_read('sheet', sheet, [data_dir, *(p/file for p in places for file in loaded.files)])
-    print(list_classes(loaded), describe(loaded), sep='\n')
+    print(list_classes(loaded), describe_data(loaded), sep='\n')
     if sheet:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')    # matplotlib's, of letters that its font does not have

@@ -16,11 +16,11 @@ from .core import counted
 from .images import TARGETS
 from .paper import ROWS, Comparison, Curve, paper_numbers, settings_of
 from .statistics import SAME_WITHIN, SCALES, SMALLEST, Estimate, wilson_interval
-from .verdicts import all_records, as_estimate, by_target, judge_claim, samples, setting_of
-from .stage1 import first_claim_word, first_rule
+from .verdicts import all_records, as_estimate, trained_on, judge_claim, samples
+from .stage1 import first_claim_outcome, first_rule
 from .bodies import Body, is_reproduction, status, title_of
 from .sentences import (
-    RUNS, Sentences, capital, circumstances, claim_word, listed,
+    RUNS, Sentences, capital, circumstances, claim_outcome, listed,
     magnitude_words, measured, names_of, one_number, safe, to_run, unmarked)
 
 # %% ../nbs/54b_tables.ipynb #56ee7f92
@@ -62,7 +62,7 @@ class Folded:
 # %% ../nbs/54b_tables.ipynb #db4213af
 def interval_of(records:list, metric:str, made:dict) -> tuple:
     "mean, low, high of a setting's score in its own unit; low and high are NaN for a single run"
-    s = made[setting_of(records[0].config)]
+    s = made[records[0].config.setting]
     back = SCALES[metric][1]
     if not (s.df and np.isfinite(s.variance)): return float(back(s.mean)), math.nan, math.nan
     return tuple(float(back(x)) for x in (s.mean, *Estimate(s.mean, math.sqrt(s.variance/s.n), s.df).interval()))
@@ -102,9 +102,9 @@ def paper_and_ours(
 # %% ../nbs/54b_tables.ipynb #4562d41a
 def short_words(claim, body:Body) -> str:
     "A claim's verdict and what it is worth, for a cell of a table"
-    what,word = status(body, claim),claim_word(claim, body)
+    what,outcome = status(body, claim),claim_outcome(claim, body)
     if what=='not planned': return ''
-    return word if word=='not run' else f'**{word}** ({what})'
+    return outcome if outcome=='not run' else f'**{outcome}** ({what})'
 
 def claims_table(
     claims:list,      # `Claim`s
@@ -141,9 +141,9 @@ def parts_table(
         numbers = p.numbers if isinstance(p, Comparison) and p.paper else ()
         paper = ' / '.join('' if math.isnan(x) else f'{x:.4f}' for x in numbers)
         made = '; '.join(by_seed(rs, page) for s in settings_of(p) if (rs := body.records(p.experiment, s, p.target)))
-        word = f'**{v.word}**'+(f' ({v.note})' if v.note else '') if v else 'not run'
+        outcome = f'**{v.outcome}**'+(f' ({v.note})' if v.note else '') if v else 'not run'
         strict = f' within {SAME_WITHIN:.2f}, {v.strict} within {SMALLEST:.2f}' if v and v.strict else ''
-        rows.append([c.number, p.words, paper, measured(p, v) if v else '', word+strict,
+        rows.append([c.number, p.words, paper, measured(p, v) if v else '', outcome+strict,
                      magnitude_words(v) if v else '', made])
     two = any(isinstance(p, Comparison) for _,p in asked)
     columns = ['','part','paper (A / B)','ours (A minus B)' if two else 'ours','direction','magnitude','runs by seed']
@@ -157,7 +157,7 @@ def parts_table(
 def spread_of(records:list) -> dict:
     "Standard deviations in points, pooled over settings: between runs, from test images, from epoch to epoch"
     settings = {}
-    for r in records: settings.setdefault(setting_of(r.config), []).append(r)
+    for r in records: settings.setdefault(r.config.setting, []).append(r)
     several = [rs for rs in settings.values() if len(rs)>1]
     if not several: return {}
     accuracy = [[r.test['accuracy'] for r in rs] for rs in several]
@@ -220,7 +220,7 @@ def needed_table(claims:list, body:Body, caption:str) -> Table:
         n = runs_needed(p, body)
         if math.isnan(n): continue
         first = body.records(p.experiment, p.a, p.target)[0]
-        rows.append([c.number, p.words, to_run(f'{body.judged[p].scale[0]:+.3f}', first), body.judged[p].word,
+        rows.append([c.number, p.words, to_run(f'{body.judged[p].scale[0]:+.3f}', first), body.judged[p].outcome,
                      f'{n:.0f}' if n<math.inf else 'hopeless'])
     return Table(pd.DataFrame(rows, columns=['','part','difference on the scale','verdict','runs needed']),
                  marked(caption, title_of(body)), 'llrlr')
@@ -231,8 +231,8 @@ def rules_table(claims:list, body:Body, caption:str) -> Table:
     rows = []
     for c in claims:
         old,new = [first_rule(p, body.runs) for p in c.parts],[body.judged.get(p) for p in c.parts]
-        rows.append([c.number, f'**{c.text}**', f'**{first_claim_word(old)}**', f'**{judge_claim(new).word}**'])
-        rows += [['', p.words, o.word if o else 'not run', v.word if v else 'not run']
+        rows.append([c.number, f'**{c.text}**', f'**{first_claim_outcome(old)}**', f'**{judge_claim(new).outcome}**'])
+        rows += [['', p.words, o.outcome if o else 'not run', v.outcome if v else 'not run']
                  for p,o,v in zip(c.parts, old, new)]
     return Table(pd.DataFrame(rows, columns=['','claim and its parts','rule of stage 1','rule of stage 2']),
                  marked(caption, title_of(body)), 'llll')
@@ -246,7 +246,7 @@ def runs_table(
 ) -> Table:
     "One row per run"
     rows = []
-    for target,name,r in [(t,name,r) for t in TARGETS for name,rs in runs.items() for r in by_target(rs, t)]:
+    for target,name,r in [(t,name,r) for t in TARGETS for name,rs in runs.items() for r in trained_on(rs, t)]:
         n = len(r.images['label'])
         low,high = wilson_interval(round(r.test['accuracy']*n), n)
         rows.append([target, name, str(r.config.seed), to_run(f"{r.test['accuracy']:.3f}", r, page),
@@ -265,7 +265,7 @@ def cost_table(
     "What the runs of each setting cost, means over seeds, and their accuracy"
     rows = []
     for target,name in [(t,name) for t in TARGETS for name in runs]:
-        records = by_target(runs[name], target)
+        records = trained_on(runs[name], target)
         if not records: continue
         cost = np.mean([r.multiply_adds or math.nan for r in records])/1e6
         speed = np.mean([e['images_per_second'] for r in records for e in r.epochs])

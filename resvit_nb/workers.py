@@ -15,13 +15,13 @@ from joblib.externals.loky import get_reusable_executor
 from .core import InputError, held, leave_after
 from .config import RunConfig, brief, run_id
 from .records import Record, stored
-from .runs import adopt_model, check_stored, count_multiply_adds, run
+from .runs import adopt_model, check_stored, multiply_adds_of, run
 
 # %% ../nbs/43_workers.ipynb #64f0ca35
 def cost(config:RunConfig) -> int:
     "The cost of a run, proportional to the time it takes"
     share = 2 if 'swap' in config.split else 8/3 if '8:1:1' in config.split else 1    # against 3:1:6
-    return round(config.epochs*count_multiply_adds(config, 2)*share)
+    return round(config.epochs*multiply_adds_of(config, 2)*share)
 
 # %% ../nbs/43_workers.ipynb #3037b06e
 def default_jobs() -> int:

@@ -116,7 +116,7 @@ def broken_links(site):
     return broken
 
 def test_source_links_lead_to_the_module_of_their_page(published):
-    "Several modules have a `describe`, and other names"
+    "A page may use what another one defines, and two modules may have a name in common"
     links = {p.stem: re.findall(r'href="[^"]*/resvit_nb/(\w+)\.py#L(\w+)"', p.read_text('utf-8'))
              for p in published.glob('*.html')}
     assert sum(map(len, links.values())) > 300

@@ -103,7 +103,7 @@ def test_a_fault_leaves_the_network_alone_and_keeps_the_order(fault):
 def test_held_out_kinds_are_in_no_training_part():
     from resvit_nb.sources import fractals
     data = fractals(10, 16)
-    held = mistakes.held_out(data)
+    held = mistakes.classes_left_out(data)
     parts = mistakes.known_parts(data, held, most=50)
     assert len(held) == 29 and (np.bincount(data.parent[held], minlength=3) >= 9).all()
     for p in ('train', 'valid', 'test'): assert not np.isin(data.subclass[parts[p]], held).any()

@@ -87,6 +87,20 @@ def test_modules_import_from_lower_rooms_only():
         else [a.name for a in n.names]) if order[low] >= order[m]]
     assert upward == []
 
+def test_a_name_has_one_meaning():
+    "No name is defined in two modules, but for what ResNet-50 and ViT both have"
+    defined = {}
+    for path in (ROOT/'resvit_nb').glob('[a-z]*.py'):
+        for node in ast.parse(path.read_text(encoding='utf-8')).body:
+            if isinstance(node, ast.FunctionDef) and node.decorator_list: continue    # often a method added to a class
+            named = [getattr(node, 'name', '')] + [n.id for t in getattr(node, 'targets', ()) for n in ast.walk(t)
+                                                   if isinstance(n, ast.Name)]
+            for name in named:
+                if name and not name.startswith('_'): defined.setdefault(name, set()).add(path.stem)
+    assert len(defined) > 500
+    assert {n: ms for n, ms in defined.items() if len(ms) > 1} == {
+        'init_weights': {'resnet', 'vit'}, 'parameter_groups': {'models', 'resnet', 'vit'}}
+
 def test_every_module_comes_from_a_notebook():
     exported = {re.search(r'#\| default_exp (\w+)', p.read_text('utf-8'))[1] for p in NOTEBOOKS
                 if 'default_exp' in p.read_text('utf-8')}

@@ -398,14 +398,14 @@ def test_processes_name_the_first_bad_image(tmp_path, in_processes):
     good, cut = PETS['bird/wren/0.png'], PETS['bird/wren/0.png'][:40]
     files = [functools.partial(io.BytesIO, cut if i in (70, 30, 55) else good) for i in range(80)]
     with pytest.raises(InputError, match='^picture 30: not a readable image'):
-        pictures.decode_images(files, pictures.shared_images(80, 8), [f'picture {i}' for i in range(80)])
+        pictures.decode_images(files, pictures.shared_array(80, 8), [f'picture {i}' for i in range(80)])
     assert psutil.wait_procs([p for p in psutil.Process().children() if p not in before], 10)[1] == []
 
 def test_memory_of_its_own_is_filled_in_this_process(tmp_path, monkeypatch):
     monkeypatch.setattr(pictures, 'MANY', 0)
     monkeypatch.setattr(pictures, 'ProcessPoolExecutor', None)
     files = [functools.partial(io.BytesIO, c) for c in PETS.values()]
-    own, shared = np.zeros((len(files), 3, 8, 8), np.uint8), np.array(pictures.shared_images(len(files), 8))
+    own, shared = np.zeros((len(files), 3, 8, 8), np.uint8), np.array(pictures.shared_array(len(files), 8))
     for images in (own, own[:], shared, np.memmap(tmp_path/'copied', np.uint8, 'w+', shape=own.shape).copy()):
         images[:] = 0
         pictures.decode_images(files, images, [''] * len(files))
@@ -413,10 +413,10 @@ def test_memory_of_its_own_is_filled_in_this_process(tmp_path, monkeypatch):
 
 def test_shared_memory_is_known(tmp_path):
     mapped = np.memmap(tmp_path/'mapped', np.uint8, 'w+', shape=(4, 3, 8, 8))
-    shared = pictures.shared_images(4, 8)
-    assert all(map(pictures.is_shared, (mapped, mapped[1:], shared, shared[::2], pictures.shared_images(0, 8))))
+    shared = pictures.shared_array(4, 8)
+    assert all(map(pictures.is_shared, (mapped, mapped[1:], shared, shared[::2], pictures.shared_array(0, 8))))
     assert not any(map(pictures.is_shared, (np.empty((4, 3, 8, 8), np.uint8), np.array(mapped), shared.copy())))
-    assert shared.shape == (4, 3, 8, 8) and len(pictures.shared_images(0, 8)) == 0
+    assert shared.shape == (4, 3, 8, 8) and len(pictures.shared_array(0, 8)) == 0
 
 STUCK = """
 import os, time
@@ -425,9 +425,9 @@ from resvit_nb.core import console_script
 def slow():
     os.write(1, b'%d\\n' % os.getpid())
     time.sleep(60)
-pictures.MANY = 0
+pictures.MANY_PICTURES = 0
 @console_script
-def wait(): pictures.decode_images([slow]*64, pictures.shared_images(64, 8), ['']*64)
+def wait(): pictures.decode_images([slow]*64, pictures.shared_array(64, 8), ['']*64)
 wait.command([])
 """
 @pytest.fixture
