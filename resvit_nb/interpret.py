@@ -157,7 +157,7 @@ def _by_title(what:str, arrays) -> dict:
 def _to_draw(picture) -> Tensor:
     "An image (3, H, W), stretched to black and white, or a map (H, W); a PIL image or its path as the network sees it"
     if isinstance(picture, _PICTURE):
-        side = min(picture.size) if isinstance(picture, Image.Image) else decode_sized(picture, 1, str(picture))[1]
+        side = min(picture.size) if isinstance(picture, Image.Image) else decode_sized(picture, 1, str(picture))[1].side
         return torch.tensor(decode_picture(picture, min(side, 256)))/255    # so small a plot shows no more pixels
     values = _numbers('picture', picture)
     fits = values.numel()>0 and (values.ndim==2 or values.ndim==3 and len(values) in (1, 3))

@@ -18,7 +18,7 @@ from .core import check_given, console_script
 from .novelty import SCORES
 from .config import find_profile
 from .records import read_record, record_path
-from .protocol import results_folder
+from .protocol import check_folders, results_folder
 from .statistics import (
     COLOURS, STYLE, Estimate, Sample, arcsine, difference, from_arcsine, in_points, moderate)
 from .verdicts import judge_direction
@@ -327,6 +327,7 @@ def resvit_novel(
 ):
     "Train networks without some of the classes, and score how novel those seem. Example: resvit_novel --profile smoke"
     configs = novel_configs(profile, dataset, seeds)
+    check_folders(profile, dataset, data_dir, pretrain_dir)
     check_given(n_jobs, data_dir=data_dir, pretrain_dir=pretrain_dir)
     store = results_folder(profile, results)
     left = make_novel(sum(configs.values(), []), store, novel_dirs(profile, dataset, data_dir, pretrain_dir), n_jobs)

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['PLAIN', 'MAX_PIXELS', 'MANY_PIXELS', 'AVIF', 'FORMATS', 'SUFFIXES', 'one_at_a_time', 'TEXTS', 'MANY_PICTURES',
-           'LABEL_FIELDS', 'META_FIELDS', 'CACHE_VERSION', 'SETTLED', 'grey_of_8_bits', 'of_tiff', 'to_rgb',
-           'read_square', 'without_texts', 'read_image', 'what_it_is', 'decode_sized', 'decode_image', 'decode_picture',
-           'shared_array', 'is_shared', 'begin_decoding', 'fill', 'fill_shared', 'attempt', 'decoders', 'decode_images',
-           'load_cached', 'save_cached', 'new_images', 'make_cached', 'cached', 'file_state', 'read_hashes',
-           'content_hashes', 'cached_files']
+           'LABEL_FIELDS', 'META_FIELDS', 'CACHE_VERSION', 'SETTLED', 'grey_of_8_bits', 'of_tiff', 'to_rgb', 'Original',
+           'has_more', 'read_square', 'without_texts', 'read_image', 'what_it_is', 'decode_sized', 'decode_image',
+           'decode_picture', 'shared_array', 'is_shared', 'begin_decoding', 'fill', 'fill_shared', 'attempt',
+           'decoders', 'notes_on', 'decode_images', 'load_cached', 'save_cached', 'new_images', 'make_cached', 'cached',
+           'file_state', 'read_hashes', 'content_hashes', 'cached_files']
 
 # %% ../nbs/11a_pictures.ipynb #db167b59
 import functools, hashlib, io, json, mmap, multiprocessing, os, sys, tempfile, threading, time, warnings
@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import NamedTuple
 import numpy as np
 from joblib import cpu_count
 from PIL import Image, ImageOps, UnidentifiedImageError, features
@@ -70,10 +71,21 @@ FORMATS = ('BMP','GIF','JPEG','PNG','TIFF','WEBP', *AVIF)
 SUFFIXES = ('.png','.jpg','.jpeg','.jfif','.webp','.bmp','.gif','.tif','.tiff', *(f'.{a.lower()}' for a in AVIF))
 one_at_a_time = threading.Lock()    # of this process; processes that decode together share another one
 
+class Original(NamedTuple):
+    "What a file held before it became a square"
+    side:int      # The shorter side, in pixels
+    more:bool     # Are there pages or frames after the first? They are left out
+
+def has_more(image:Image.Image) -> bool:
+    "Whether a file has pages or frames after the first, as far as its decoder can tell"
+    try: return getattr(image, 'is_animated', False)
+    except Exception: return False    # of a damaged second page, anything
+
+# %% ../nbs/11a_pictures.ipynb #b6d503b3
 def read_square(
     file,            # Path, or an open file
     resolution:int,  # Height and width in pixels
-) -> tuple:          # A PIL image (resolution, resolution), and the shorter side of what it was
+) -> tuple:          # A PIL image (resolution, resolution), and its `Original`
     "One image as square RGB; errors of the decoder are passed on"
     with Image.open(file, formats=FORMATS) as image:
         pixels,shorter = image.width*image.height,min(image.size)
@@ -82,7 +94,8 @@ def read_square(
         if large: image.draft(None, (2*resolution,2*resolution))    # JPEG's own reduction, where it is one
         with one_at_a_time if large else nullcontext():
             square,size = to_rgb(image),(resolution,resolution)
-            return square if square.size==size else ImageOps.fit(square, size, Image.BICUBIC), shorter
+            if square.size!=size: square = ImageOps.fit(square, size, Image.BICUBIC)
+        return square, Original(shorter, has_more(image))
 
 # %% ../nbs/11a_pictures.ipynb #dbe1f036
 TEXTS = (b'tEXt', b'zTXt', b'iTXt', b'iCCP')
@@ -117,11 +130,11 @@ def decode_sized(
     file,            # Path, or a function that returns an open file
     resolution:int,  # Height and width in pixels
     where:str,       # How error messages name the image
-) -> tuple:          # uint8 (3, resolution, resolution), and the shorter side of what it was
+) -> tuple:          # uint8 (3, resolution, resolution), and its `Original`
     "Read one image as square RGB; `InputError` if it is missing, too large, unreadable or truncated"
     if not callable(file) and not os.path.isfile(file):    # whoever opens a pipe waits
         raise InputError(f'{where}: image missing')
-    try: square,shorter = read_image(file, resolution)
+    try: square,original = read_image(file, resolution)
     except Image.DecompressionBombError:
         raise InputError(f'{where}: image too large: expected at most {MAX_PIXELS:,} pixels') from None
     except UnidentifiedImageError:
@@ -129,7 +142,7 @@ def decode_sized(
     except (InputError, MemoryError): raise
     except Exception as e:    # a damaged file makes decoders raise anything
         raise InputError(f'{where}: not a readable image ({str(e)[:80]})') from None
-    return np.asarray(square).transpose(2,0,1), shorter
+    return np.asarray(square).transpose(2,0,1), original
 
 # %% ../nbs/11a_pictures.ipynb #ec81ace4
 def decode_image(file, resolution:int, where:str) -> np.ndarray:
@@ -162,12 +175,12 @@ def begin_decoding(lock, images:np.ndarray):
     leave_with_parent()
 
 # %% ../nbs/11a_pictures.ipynb #4d09ed96
-def fill(images:np.ndarray, i:int, file, where:str) -> int:
-    "Decode `file` into `images[i]`; the shorter side of what it was"
-    images[i],side = decode_sized(file, images.shape[-1], where)
-    return side
+def fill(images:np.ndarray, i:int, file, where:str) -> Original:
+    "Decode `file` into `images[i]`"
+    images[i],original = decode_sized(file, images.shape[-1], where)
+    return original
 
-def fill_shared(i:int, file, where:str) -> int:
+def fill_shared(i:int, file, where:str) -> Original:
     "`fill`, in a process that decodes"
     return fill(to_fill, i, file, where)
 
@@ -190,23 +203,28 @@ def decoders(images:np.ndarray):
         except BrokenProcessPool: raise MemoryError('the system ended a process that decoded images') from None
 
 # %% ../nbs/11a_pictures.ipynb #276bfd78
+def notes_on(originals:list, n:int, resolution:int) -> list:
+    "A line on those of `n` images that were smaller than `resolution`, and one on those that have more than is used"
+    small,more = [o.side for o in originals if o.side<resolution],sum(o.more for o in originals)
+    notes = []
+    if small: notes.append(f'enlarged to {resolution} px: {len(small):,} of {n:,} images; the smallest has {min(small)} px')
+    if more: notes.append(f'only the first page or frame is used of {more:,} of {n:,} images')
+    return notes
+
 def decode_images(
     files,              # Paths, or functions that return open files
     images:np.ndarray,  # uint8 (N, 3, H, W), to be filled
     names:list,         # How error messages name the images
     broken:dict=None,   # Receives the `InputError` of each unreadable image, by place; `None`: the first one is raised
-) -> list:              # A line for users, if any image was smaller than H
+) -> list:              # Lines for users, if any image was smaller than H, or has more pages or frames than one
     "Decode files in parallel"
     resolution = images.shape[-1]
     with warnings.catch_warnings(action='ignore'), decoders(images) as (pool,how):    # Pillow's, of EXIF data and size
         if broken is not None: how = functools.partial(attempt, how)
         with held(): filled = pool.map(how, range(len(files)), files, names, chunksize=64)
-        sides = list(tqdm(filled, 'decoding', len(images), disable=not sys.stderr.isatty()))
-    errors = {i: s for i,s in enumerate(sides) if isinstance(s, InputError)}
-    if broken is not None: broken |= errors
-    small = [s for i,s in enumerate(sides) if i not in errors and s<resolution]
-    return [f'enlarged to {resolution} px: {len(small):,} of {len(sides):,} images; the smallest has {min(small)} px'
-           ] if small else []
+        found = list(tqdm(filled, 'decoding', len(images), disable=not sys.stderr.isatty()))
+    if broken is not None: broken |= {i: o for i,o in enumerate(found) if isinstance(o, InputError)}
+    return notes_on([o for o in found if isinstance(o, Original)], len(found), resolution)
 
 # %% ../nbs/11a_pictures.ipynb #e4bda46b
 LABEL_FIELDS = ('superclass','subclass','parent','part')    # arrays, in labels.npz

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['EXPERIMENTS', 'WEIGHTS', 'STAGES', 'MOST_SEEDS', 'DECISIVE', 'CURVES', 'FAIRER', 'SWEPT', 'CAMPAIGN',
-           'PROTOCOL_COMMITS', 'Plan', 'at_resolution', 'make_plan', 'seed_numbers', 'fill_in', 'folders',
-           'can_train_with', 'train_missing', 'stored_runs', 'carry_out', 'Step', 'step_runs', 'is_stage2',
+           'PROTOCOL_COMMITS', 'Plan', 'at_resolution', 'make_plan', 'seed_numbers', 'fill_in', 'check_folders',
+           'folders', 'can_train_with', 'train_missing', 'stored_runs', 'carry_out', 'Step', 'step_runs', 'is_stage2',
            'check_protocol', 'check_alike', 'check_mixture', 'resvit_campaign', 'pretrain', 'project_root',
            'results_folder']
 
@@ -130,6 +130,17 @@ def fill_in(size:Profile, target:str, changes:dict, start:str, seed:int, split_s
     return size.config(target, **changes)
 
 # %% ../nbs/51_protocol.ipynb #5fcd7ffe
+def check_folders(profile:str, dataset:str=None, data_dir=None, pretrain_dir=None):
+    "`InputError` for a folder of images that nothing would read"
+    found = find_profile(profile, dataset)
+    for name,folder,config in (('data_dir',data_dir,found.base), ('pretrain_dir',pretrain_dir,found.pretraining)):
+        if folder is None or config.data!='fractals': continue
+        what = 'the networks are pre-trained on fractals: expected it left out'
+        if found.base.data=='fractals':
+            what = (f'profile {profile} draws its images: expected no data_dir and no pretrain_dir, or profile paper, '
+                    'or with own images dataset image_tree')
+        raise InputError(f'{name} {folder}: {what}')
+
 def folders(plan:Plan, data_dir=None, pretrain_dir=None) -> dict:
     "Name of a data set -> its folder, for the experiment's images and those of its pre-training"
     named = {plan.profile.pretraining.data: pretrain_dir, plan.profile.base.data: data_dir}

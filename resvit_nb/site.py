@@ -32,11 +32,11 @@ from nbdev.serve import proc_nbs
 # %% ../nbs/60_site.ipynb #1a190a12
 from .core import InputError, check_given, check_one_of, check_writable, console_script, is_there
 from .core import leave_with_parent, stopping, write_atomically, write_text
-from .config import find_profile
 from .records import leftovers, remove
 from .runs import announce, images_of
 from .workers import default_jobs
-from .protocol import EXPERIMENTS, make_plan, project_root, results_folder, train_missing
+from .protocol import (
+    EXPERIMENTS, check_folders, make_plan, project_root, results_folder, train_missing)
 from .bodies import gather
 from .figures import FOREST, forest_svg
 from .pages import link_outside, link_within, make_offline, rename_pages
@@ -322,15 +322,10 @@ def print_markdown(text:str, console:Console):
 # %% ../nbs/60_site.ipynb #d302542c
 def check_request(profile, dataset, data_dir, pretrain_dir, only, known, n_jobs):
     "`InputError` for the first impossible option"
-    given = {k:v for k,v in dict(data_dir=data_dir, pretrain_dir=pretrain_dir).items() if v is not None}
-    if given and find_profile(profile, dataset).base.data=='fractals':
-        raise InputError(f'data_dir {next(iter(given.values()))}: profile {profile} draws its images: expected no '
-                         'data_dir and no pretrain_dir, or profile paper, or with own images dataset image_tree')
+    check_folders(profile, dataset, data_dir, pretrain_dir)
     if dataset=='image_tree' and data_dir is None:
         raise InputError('dataset image_tree: expected data_dir, a folder or archive of superclass/subclass/image')
-    check_given(n_jobs, **given)
-    if pretrain_dir is not None and dataset=='image_tree':
-        raise InputError(f'pretrain_dir {pretrain_dir}: own images are pre-trained on fractals: expected it left out')
+    check_given(n_jobs, data_dir=data_dir, pretrain_dir=pretrain_dir)
     if only is not None: check_one_of('only', only, known)
 
 # %% ../nbs/60_site.ipynb #8da68f21

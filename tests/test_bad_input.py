@@ -722,7 +722,11 @@ def test_images_and_pages_stay_apart(tree, out, message, tmp_path, monkeypatch):
     (('--seeds', '1001'), 'seeds 1001: expected at least 1, at most 1,000'),
     (('--seeds', '9'*12), 'expected at least 1, at most 1,000'), (('--resolution', '65'), 'expected 8 to 64 pixels'),
     (('--out', ''), "out '': expected a value"), (('--results', ''), "results '': expected a value"),
-    (('--dataset', 'image_tree', '--data_dir', 'tree', '--pretrain_dir', 'tree'), 'pretrain_dir tree: own images are')])
+    (('--dataset', 'image_tree', '--data_dir', 'tree', '--pretrain_dir', 'tree'),
+     'pretrain_dir tree: the networks are pre-trained on fractals'),
+    (('--profile', 'paper', '--dataset', 'cifar100', '--data_dir', 'tree', '--pretrain_dir', 'tree'),
+     'pretrain_dir tree: the networks are pre-trained on fractals'),
+    (('--pretrain_dir', 'tree'), 'pretrain_dir tree: profile smoke draws its images')])
 def test_reproduce_refuses(options, message, tmp_path, monkeypatch):
     write_tree(tmp_path/'tree', each=8)
     monkeypatch.chdir(ROOT)

@@ -326,6 +326,9 @@ def test_foreign_images():
     (['--seeds', '0'], 'seeds 0: expected at least 1'),
     (['--n_jobs', '0'], 'n_jobs 0: expected at least 1'),
     (['--profile', 'paper', '--data_dir', 'nowhere'], 'data_dir nowhere: folder or archive missing'),
+    (['--data_dir', '.'], 'data_dir .: profile quick draws its images: expected no data_dir'),
+    (['--profile', 'paper', '--dataset', 'cifar100', '--pretrain_dir', '.'],
+     'pretrain_dir .: the networks are pre-trained on fractals: expected it left out'),
     (['--dataset', 'cifar100'], 'expected profile paper')])
 def test_the_command_refuses_in_one_line(argv, message, tmp_path, monkeypatch):
     with pytest.raises(SystemExit) as e: resvit_novel.command([*argv, '--results', str(tmp_path/'results')])

@@ -477,6 +477,24 @@ def test_enlargement_is_said(place, tmp_path):
     assert image_tree(write(tmp_path/'pets', files),
                       16).notes == ['enlarged to 16 px: 40 of 43 images; the smallest has 8 px']
 
+def frames(kind, n, cut=0):
+    "A file of `n` pages or frames in different greys, without its last bytes"
+    pages = [Image.new('RGB', (12, 12), (20*i,)*3) for i in range(n)]
+    pages[0].save(file := io.BytesIO(), kind, save_all=True, append_images=pages[1:])
+    return file.getvalue()[:-cut or None]
+
+@pytest.mark.parametrize('kind', ['gif', 'tiff', 'webp', 'png'])
+def test_pages_and_frames_after_the_first_are_said(place, tmp_path, kind):
+    files = PETS | {f'dog/pug/{n} frames.{kind}': frames(kind, n) for n in (1, 2, 5)}
+    data = image_tree(write(tmp_path/'pets', files), 8)
+    assert data.notes == ['only the first page or frame is used of 2 of 43 images']
+    assert data.images[data.files.index(f'dog/pug/5 frames.{kind}')].max() < 20
+
+def test_a_damaged_second_page_leaves_the_first(place, tmp_path):
+    files = PETS | {'dog/pug/cut.tiff': frames('tiff', 2, cut=100)}
+    data = image_tree(write(tmp_path/'pets', files), 8)
+    assert data.images[data.files.index('dog/pug/cut.tiff')].max() == 0
+
 def leaves(command, *argv):
     with pytest.raises(SystemExit) as left: command([str(a) for a in argv])
     return left.value.code
