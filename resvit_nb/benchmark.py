@@ -25,7 +25,10 @@ from multiprocessing import get_context, set_start_method
 from pathlib import Path
 from .core import InputError, cache_folder, check_one_of, check_output, console_script, write_text
 from .pictures import SETTLED
-from .sources import fractals, image_tree
+
+# %% ../nbs/62_benchmark.ipynb #f02aa522
+from .trees import image_tree
+from .sources import fractals
 from .batches import image_loaders, imagenet_stats
 import numpy as np, pandas as pd, psutil, torch
 import torch.nn.functional as F
@@ -44,7 +47,7 @@ from .learner import choose_precision, image_learner, keep_memory
 from .config import RunConfig, find_profile
 from .records import hardware, is_other, read_benchmark, versions
 from .runs import channel_stats, class_facts, make_model
-from .models import ModelInfo
+from .model_info import ModelInfo
 from .predict import BATCH, batch_of, decode_block, find_images, predict_images, ready
 
 # %% ../nbs/62_benchmark.ipynb #50a004aa

@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 from scipy.stats import norm
 from .core import InputError
 from .images import PARTS, TARGETS
-from .models import MODELS
+from .model_info import SIZES
 from .learner import RECIPES
 from .config import find_profile
 from .paper import Comparison, PAPER, SWAP, paper_table
@@ -350,7 +350,7 @@ def references_table() -> Table:
     return Table(frame[columns], 'References as cited in the text, as listed, and as they appeared.', 'lllllll')
 
 # %% ../nbs/55_close_reading.ipynb #bb2d0b7d
-_base,_keras,_vit = find_profile('paper').base,RECIPES['keras-default'],MODELS['vit_tiny'].keywords
+_base,_keras,_vit = find_profile('paper').base,RECIPES['keras-default'],SIZES['vit_tiny']
 PATCH = _base.patch_size
 GAPS = [    # choice, paper says, we assume
     ('optimizer', 'not named; Keras is', f'{_keras.description}, with the numbers that Keras gives Adam'),

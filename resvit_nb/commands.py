@@ -14,7 +14,8 @@ from pathlib import Path
 # %% ../nbs/63_commands.ipynb #d52cd5bd
 NAMES = {    # Name -> the module that it comes from
     'InputError': 'core', 'load_data': 'sources', 'image_loaders': 'batches',
-    'create_model': 'models', 'load_model': 'models', 'save_model': 'models', 'set_novelty': 'models',
+    'create_model': 'models', 'load_model': 'model_folders', 'save_model': 'model_folders',
+    'set_novelty': 'model_folders',
     'attention_maps': 'interpret', 'rollout_heat': 'interpret', 'grad_cam': 'interpret',
     'image_learner': 'learner', 'RunConfig': 'config', 'run': 'runs',
     'find_images': 'predict', 'predict_images': 'predict'}

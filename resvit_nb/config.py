@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from .core import InputError, check_one_of, counted
 from .images import SPLITS, TARGETS, check_target
 from .sources import SOURCES
-from .models import LARGEST, MODELS
+from .model_info import LARGEST, SIZES
 from .learner import PRECISIONS, RECIPES
 
 # %% ../nbs/40_config.ipynb #9714550e
@@ -52,7 +52,7 @@ class RunConfig:
         return replace(self, seed=0, split_seed=0)
 
 # %% ../nbs/40_config.ipynb #cfc84380
-ALLOWED = dict(data=SOURCES, split=SPLITS, target=TARGETS, model=MODELS, recipe=RECIPES, precision=PRECISIONS)
+ALLOWED = dict(data=SOURCES, split=SPLITS, target=TARGETS, model=SIZES, recipe=RECIPES, precision=PRECISIONS)
 ANY = 2**31-1    # the largest integer that all libraries take
 RANGES = dict(family=(0, ANY), n_per_subclass=(10, ANY), resolution=(8, ANY), image_size=(8, LARGEST), width=(1, ANY),
               patch_size=(1, ANY), dim=(1, ANY), depth=(1, 1000), heads=(1, ANY), epochs=(1, ANY), batch_size=(2, ANY),

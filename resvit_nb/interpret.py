@@ -17,7 +17,7 @@ from PIL import Image
 from torch import nn, Tensor
 from .core import InputError, expect, is_whole
 from .pictures import decode_picture, decode_sized
-from .models import plain_net
+from .weights import plain_net
 
 # %% ../nbs/23_interpret.ipynb #24450d73
 @contextmanager

@@ -22,7 +22,7 @@ from PIL import Image
 from .core import InputError, check_one_of
 from .pictures import decode_picture
 from .batches import BatchLoader, Subset
-from .models import plain_net
+from .weights import plain_net
 
 # %% ../nbs/30_learner.ipynb #b58396e2
 import fastai.vision.learner   # tells show_results how to draw images

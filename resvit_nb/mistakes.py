@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np, torch
 from .core import InputError, check_one_of, write_text
 from .images import TARGETS, find_split, hierarchical_images
-from .sources import bird_dog_reptile, cifar100, fractals
+from .course import bird_dog_reptile
+from .sources import cifar100, fractals
 from .batches import image_loaders, imagenet_stats, resize
 from .models import create_model
 from .learner import image_learner

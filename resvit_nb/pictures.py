@@ -207,7 +207,8 @@ def notes_on(originals:list, n:int, resolution:int) -> list:
     "A line on those of `n` images that were smaller than `resolution`, and one on those that have more than is used"
     small,more = [o.side for o in originals if o.side<resolution],sum(o.more for o in originals)
     notes = []
-    if small: notes.append(f'enlarged to {resolution} px: {len(small):,} of {n:,} images; the smallest has {min(small)} px')
+    if small:
+        notes.append(f'enlarged to {resolution} px: {len(small):,} of {n:,} images; the smallest has {min(small)} px')
     if more: notes.append(f'only the first page or frame is used of {more:,} of {n:,} images')
     return notes
 

@@ -27,10 +27,11 @@ from .core import InputError, check_given, check_not_read, check_one_of, check_o
 from .core import counted, printable, write_text
 from .images import TARGETS
 from .pictures import SUFFIXES, decode_images, shared_array
-from .sources import COURSE, check_course, check_found, composed, few, left_out
-from .sources import list_tree, look_up, read_classes, read_integer, read_table
+from .listing import check_found, few, left_out, list_tree, look_up
+from .course import COURSE, check_course, composed, read_classes, read_integer, read_table
 from .batches import BicubicResize, IntToFloatTensor, Normalize, TensorImage, default_device
-from .models import ModelInfo, is_model_folder, load_model
+from .model_info import ModelInfo, is_model_folder
+from .model_folders import load_model
 from .learner import BAR, autocast_forward, choose_precision, keep_memory
 from .scores import ranked_classes
 from .novelty import novel_by_logits

@@ -21,13 +21,17 @@ from pathlib import Path
 import numpy as np
 from fastcore.meta import delegates
 from filelock import FileLock, Timeout
-from . import models
 from .core import InputError, cache_folder, check_writable, console_script, is_there
 from .core import write_atomically, write_text
+
+# %% ../nbs/42_runs.ipynb #7e1fed78
 from .images import NOVEL, HierarchicalImages, as_trained, find_split
 from .sources import describe_data, describe_split, load_data, usual_split
 from .batches import Subset, image_loaders, imagenet_stats
-from .models import ModelInfo, check_model, create_model, folder_info, save_model, save_weights, weights_of
+from .weights import save_weights
+from .model_info import ModelInfo
+from .models import count_multiply_adds, create_model, weights_of
+from .model_folders import check_model, folder_info, save_model
 from .learner import choose_precision, find_recipe, image_learner
 from .checkpoints import Checkpoints
 from .scores import evaluate, summarise
@@ -64,7 +68,7 @@ SHAPE = ('resolution', 'image_size', 'model', 'width', 'small_stem', 'patch_size
 def work_of(shape:RunConfig, classes:int) -> int:
     "Multiply-adds of the network with these sizes"
     with torch.device('meta'): model = make_model(shape, classes)
-    return models.count_multiply_adds(model, shape.image_size)
+    return count_multiply_adds(model, shape.image_size)
 
 def multiply_adds_of(config:RunConfig, classes:int) -> int:
     "Multiplications, each with its addition, of one forward pass of one image"

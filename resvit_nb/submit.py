@@ -14,8 +14,9 @@ import numpy as np, torch
 from fastcore.script import Param
 from .core import InputError, check_given, check_writable, console_script, write_text
 from .images import NOVEL, TARGETS, HierarchicalImages, as_trained, find_split
-from .sources import COURSE, check_course, describe_data, load_data
-from .models import load_model, set_novelty
+from .course import COURSE, check_course
+from .sources import describe_data, load_data
+from .model_folders import load_model, set_novelty
 from .learner import keep_memory
 from .novelty import lend_novelty, novelty_entry
 from .config import RunConfig, find_profile, run_id

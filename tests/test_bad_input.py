@@ -9,7 +9,9 @@ from resvit_nb import pictures
 from resvit_nb.core import InputError, console_script, printable, write_atomically
 from resvit_nb.images import hierarchical_images
 from resvit_nb.pictures import MAX_PIXELS, decode_image, decode_picture
-from resvit_nb.sources import bird_dog_reptile, image_tree, resvit_data
+from resvit_nb.course import bird_dog_reptile
+from resvit_nb.trees import image_tree
+from resvit_nb.sources import resvit_data
 from resvit_nb.scores import summarise
 from resvit_nb.config import RunConfig
 from resvit_nb.records import Record, write_record

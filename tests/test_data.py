@@ -3,7 +3,8 @@ import os
 from pathlib import Path
 import numpy as np, pytest
 from resvit_nb.images import COPIES_FILE, TARGETS, as_trained, find_copies, find_split, known_copies
-from resvit_nb.sources import bird_dog_reptile, cifar100
+from resvit_nb.course import bird_dog_reptile
+from resvit_nb.sources import cifar100
 from resvit_nb.records import read_record
 
 REAL = Path(os.environ.get('RESVIT_TEST_DATA', 'nowhere'))

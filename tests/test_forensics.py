@@ -143,7 +143,7 @@ def test_suspects_are_all_there_once_and_documented(everything):
 
 def test_novel_images_never_raise_an_accuracy(everything):
     records, short, alone, _ = everything
-    clean, novel = fx.named(alone, 'nothing wrong').points, fx.named(alone, fx.NOVEL).points
+    clean, novel = fx.named(alone, 'nothing wrong').points, fx.named(alone, fx.NOVEL_IN_TEST).points
     for t in mistakes.TARGETS: assert (novel[(t, 'accuracy')] < clean[(t, 'accuracy')]).all()
     q = mistakes.reported_shares()
     assert np.allclose(novel[('subclass', 'accuracy')], (1-q['subclass'])*clean[('subclass', 'accuracy')])

@@ -11,7 +11,8 @@ from resvit_nb import runs
 from resvit_nb.core import InputError, is_name, printable
 from resvit_nb.images import HierarchicalImages
 from resvit_nb.pictures import decode_image
-from resvit_nb.sources import bird_dog_reptile, composed, image_tree, read_classes, read_table
+from resvit_nb.course import bird_dog_reptile, composed, read_classes, read_table
+from resvit_nb.trees import image_tree
 from resvit_nb.config import RunConfig, canonical, run_id
 from resvit_nb.records import read_record, write_record
 from resvit_nb.runs import resvit_train

@@ -9,7 +9,9 @@ from torch.nn import functional as F
 from resvit_nb.core import InputError
 from resvit_nb.resnet import resnet50
 from resvit_nb.vit import ViT
-from resvit_nb.models import ModelInfo, create_model, load_model, save_model
+from resvit_nb.model_info import ModelInfo
+from resvit_nb.models import create_model
+from resvit_nb.model_folders import load_model, save_model
 from resvit_nb.predict import batch_of
 from resvit_nb.pictures import decode_image
 from resvit_nb.interpret import (

@@ -12,10 +12,10 @@ from resvit_nb.core import InputError
 from resvit_nb.resnet import ResNet, resnet50
 from resvit_nb.vit import ViT, vit_tiny
 from resvit_nb.config import RANGES
-from resvit_nb.models import (
-    LARGEST, MODELS, NOVELTY_SCORES, HubResNet, HubViT, ModelInfo, count_multiply_adds, create_model, fit_weights,
-    load_model,
-    load_weights, new_model, read_config, read_weights, parameter_groups, save_model, save_weights, set_novelty)
+from resvit_nb.weights import fit_weights, load_weights, read_weights, save_weights
+from resvit_nb.model_info import LARGEST, NOVELTY_SCORES, ModelInfo, read_config
+from resvit_nb.models import MODELS, HubResNet, HubViT, count_multiply_adds, create_model, new_model, parameter_groups
+from resvit_nb.model_folders import load_model, save_model, set_novelty
 from resvit_nb.novelty import LOGIT_SCORES
 
 VIT = dict(img_size=32, patch_size=4, dim=48, depth=2, heads=3)
@@ -547,17 +547,17 @@ def test_damaged_weights(tmp_path):
                    place) == f'{place}/config.json: a resnet50: expected HubResNet, not HubViT'
 
 def test_no_network_for_the_hub(monkeypatch):
-    import huggingface_hub.errors as errors, resvit_nb.models as models
+    import huggingface_hub.errors as errors, resvit_nb.model_folders as folders
     def gone(*args, **kwargs): raise errors.LocalEntryNotFoundError('no network')
-    monkeypatch.setattr(models, 'hf_hub_download', gone)
+    monkeypatch.setattr(folders, 'hf_hub_download', gone)
     assert refused(load_model,
                    'hf-hub:user/name').startswith('hf-hub:user/name: cannot be had from huggingface.co '
                                                   '(LocalEntryNotFoundError)')
 
 def test_from_the_hub(tmp_path, monkeypatch):
-    import resvit_nb.models as models
+    import resvit_nb.model_folders as folders
     place = folder(tmp_path)
-    monkeypatch.setattr(models, 'hf_hub_download', lambda name, file: str({'user/name': place}[name]/file))
+    monkeypatch.setattr(folders, 'hf_hub_download', lambda name, file: str({'user/name': place}[name]/file))
     assert load_model('hf-hub:user/name').info == INFO
 
 def test_a_model_folder_is_written_whole_or_not_at_all(tmp_path, monkeypatch):

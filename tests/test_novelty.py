@@ -16,7 +16,7 @@ from resvit_nb.novelty import (
     novel_by_logits, novelty_entry, same_share, seen_unseen, separation)
 from resvit_nb.config import RunConfig, run_id
 from resvit_nb.records import read_record, record_path
-from resvit_nb.models import check_model
+from resvit_nb.model_folders import check_model
 from resvit_nb.runs import images_of, keep_model, read_note, weights_file
 from resvit_nb.audit import against_data
 from resvit_nb.novel_runs import (

@@ -9,12 +9,15 @@ from resvit_nb import pictures as decoder, predict as module, runs as module_run
 from resvit_nb.commands import COMMANDS, HELP, NAMES, find_command, find_name, help_text
 from resvit_nb.config import RunConfig, run_id
 from resvit_nb.core import InputError, parser_of
-from resvit_nb.models import ModelInfo, create_model, load_model, save_model, set_novelty
+from resvit_nb.model_info import ModelInfo
+from resvit_nb.models import create_model
+from resvit_nb.model_folders import load_model, save_model, set_novelty
 from resvit_nb.novelty import LOGIT_SCORES, logit_score
 from resvit_nb.predict import answers, find_images, joint, predict_images, resvit_predict, superclass_logits
 from resvit_nb.records import read_record
 from resvit_nb.runs import adopt_model, has_model, images_of, keep_model, model_folder, resvit_train, run, weights_file
-from resvit_nb.sources import image_tree, resvit_data
+from resvit_nb.trees import image_tree
+from resvit_nb.sources import resvit_data
 from resvit_nb.submit import ALL, ASIDE, resvit_submit, submission_configs, submit
 
 SMALL = RunConfig(n_per_subclass=10, resolution=16, image_size=16, width=8, epochs=1, split='8:1:1')
@@ -625,7 +628,7 @@ def test_a_folder_that_is_there_is_not_loaded(made, capsys, monkeypatch):
     monkeypatch.setattr('resvit_nb.runs.make_model', None)    # whoever makes a network, fails
     results = models['superclass'].parent.parent
     read = []
-    monkeypatch.setattr('resvit_nb.models.digest', lambda path: read.append(Path(path).name)
+    monkeypatch.setattr('resvit_nb.model_info.digest', lambda path: read.append(Path(path).name)
                         or json.loads((models['superclass']/'config.json').read_text('utf-8'))['sha256'])
     assert f"model: {models['superclass']}" in train_said(capsys, *TINY, '--keep', '--results', results)[0]
     assert read == ['model.safetensors']*2    # checked before the work, and when it is found there
@@ -759,7 +762,7 @@ def test_a_submission_from_the_folder_alone(tmp_path, capsys, monkeypatch):
 def test_a_submission_with_names_that_are_not_utf8(tmp_path, capsys, monkeypatch):
     table = pd.DataFrame(dict(image=['gr\udcfcn.png', 'b.png'], superclass_index=[1, 2], subclass_index=[3, 4],
                               superclass=['a', 'novel'], subclass=['c', 'novel']))
-    found = dict(check_folder=(argparse.Namespace(resolution=16), []), describe='a course',
+    found = dict(check_folder=(argparse.Namespace(resolution=16), []), describe_data='a course',
                  train_models={(t, ALL): 'm' for t in ('superclass', 'subclass')}, submit=(table, 'as expected'),
                  keep_memory=None)
     for name, value in found.items(): monkeypatch.setattr(f'resvit_nb.submit.{name}', lambda *args, value=value: value)
@@ -971,7 +974,7 @@ def test_a_folder_for_names_is_a_folder(tmp_path, pictures):
 @pytest.mark.parametrize('of_table, of_model', [('Ñu', 'N\u0303u'), ('N\u0303u', 'Ñu'), (' Ñu ', 'Ñu'), ('Ñu', 'Ñu ')])
 def test_a_mapping_may_code_letters_in_another_way(tmp_path, of_table, of_model):
     (tmp_path/'subclass_mapping.csv').write_text(f'index,class\n7,"{of_table}"\n5,ox\n', 'utf-8')
-    assert module.class_numbers(['ox', of_model], 'subclass', tmp_path).tolist() == [5, 7, -1]
+    assert module.table_numbers(['ox', of_model], 'subclass', tmp_path).tolist() == [5, 7, -1]
 
 def test_pictures_next_to_those_of_a_course_are_said(tmp_path, pictures, capfd):
     (tmp_path/'course').mkdir(); (tmp_path/'pictures').rename(tmp_path/'course/test_images')

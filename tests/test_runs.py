@@ -8,7 +8,10 @@ from resvit_nb import records, runs, workers
 from resvit_nb.core import InputError
 from resvit_nb.images import as_trained, find_split
 from resvit_nb.sources import fractals
-from resvit_nb.models import ModelInfo, create_model, save_model, save_weights
+from resvit_nb.weights import save_weights
+from resvit_nb.model_info import ModelInfo
+from resvit_nb.models import create_model
+from resvit_nb.model_folders import save_model
 from resvit_nb.config import RunConfig, find_profile, run_id
 from resvit_nb.records import digest
 from resvit_nb.runs import adopt_model, check_data, check_memory, has_weights, keep_model, make_model

@@ -6,12 +6,14 @@ from unittest.mock import patch
 import numpy as np, psutil, pytest
 from PIL import Image, features
 from torchvision.datasets import CIFAR100
-from resvit_nb import pictures, runs, site, sources
-from resvit_nb.core import InputError
+from resvit_nb import listing, pictures, runs, site, sources, trees
+from resvit_nb.core import InputError, printable
 from resvit_nb.images import find_split, same_pictures
 from resvit_nb.pictures import decode_image, decode_picture
-from resvit_nb.sources import bird_dog_reptile, cifar100, describe_split, draw_sheet, fractals, image_tree
-from resvit_nb.sources import list_archive, load_data, resvit_data
+from resvit_nb.listing import list_archive
+from resvit_nb.course import bird_dog_reptile, read_table
+from resvit_nb.trees import image_tree
+from resvit_nb.sources import cifar100, describe_split, draw_sheet, fractals, load_data, resvit_data
 from resvit_nb.models import imagenet_file
 from resvit_nb.protocol import make_plan
 from resvit_nb.records import read_record
@@ -365,7 +367,7 @@ def test_files_copied_over_with_their_times(wait, place, tmp_path, monkeypatch):
 
 def test_a_copy_elsewhere_is_the_same_set_and_is_not_decoded_again(plain, place, tmp_path, monkeypatch):
     shutil.copytree(place/'plain/pets', tmp_path/'pets')
-    monkeypatch.setattr(sources, 'decode_images', None)
+    monkeypatch.setattr(trees, 'decode_images', None)
     assert image_tree(tmp_path/'pets', 8).images.filename == plain.images.filename
 
 @pytest.mark.parametrize('damage', [b'', b'{', b'[]', b'{"a": 1}', b'null'])
@@ -386,7 +388,7 @@ def test_settled_files_are_not_read_again(plain, place, monkeypatch):
 @pytest.fixture
 def in_processes(monkeypatch):
     if sys.platform != 'linux': pytest.skip('no processes can be split off here')
-    monkeypatch.setattr(pictures, 'MANY', 0)
+    monkeypatch.setattr(pictures, 'MANY_PICTURES', 0)
     monkeypatch.setattr(pictures, 'ThreadPoolExecutor', None)
 
 def test_processes_decode_what_threads_do(plain, tmp_path, monkeypatch, in_processes):
@@ -402,7 +404,7 @@ def test_processes_name_the_first_bad_image(tmp_path, in_processes):
     assert psutil.wait_procs([p for p in psutil.Process().children() if p not in before], 10)[1] == []
 
 def test_memory_of_its_own_is_filled_in_this_process(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, 'MANY', 0)
+    monkeypatch.setattr(pictures, 'MANY_PICTURES', 0)
     monkeypatch.setattr(pictures, 'ProcessPoolExecutor', None)
     files = [functools.partial(io.BytesIO, c) for c in PETS.values()]
     own, shared = np.zeros((len(files), 3, 8, 8), np.uint8), np.array(pictures.shared_array(len(files), 8))
@@ -791,7 +793,7 @@ def test_archives_one_after_the_other_are_refused(first, second, place, tmp_path
 def test_an_archive_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
     def refuse(*args, **kwargs): raise PermissionError(13, 'Permission denied')
     path = pack(tmp_path/'a.tar', PETS)
-    monkeypatch.setattr(sources.tarfile, 'open', refuse)
+    monkeypatch.setattr(listing.tarfile, 'open', refuse)
     with pytest.raises(InputError,
                        match='a.tar: cannot be read .Permission denied.: expected an archive that may be read$'):
         list_archive(path)
@@ -914,7 +916,7 @@ def test_what_spreadsheets_leave_in_a_table(old, new, own_course, place):
     ('index\tclass', 'with tabs between them instead of commas'), ('', 'found nothing')])
 def test_a_header_that_is_none_is_shown(header, said, tmp_path):
     (tmp_path/'a.csv').write_text(f'{header}\n0,a\n', 'utf-8')
-    with pytest.raises(InputError) as e: sources.read_table(tmp_path/'a.csv', ('index', 'class'))
+    with pytest.raises(InputError) as e: read_table(tmp_path/'a.csv', ('index', 'class'))
     assert said in str(e.value)
 
 def test_empty_folders_are_named(place, tmp_path):
@@ -934,7 +936,7 @@ def test_notes_do_not_steer_the_terminal(name, place, tmp_path, capsys):
     resvit_data('image_tree', folder, 8)
     out = capsys.readouterr().out
     assert 'left out: 1 file of other kinds (' in out and ' pixel by pixel in train' in out
-    assert all(sources.printable(line) == line for line in out.split('\n'))
+    assert all(printable(line) == line for line in out.split('\n'))
 
 def test_a_sheet_says_what_it_leaves_out(place, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sources, 'MOST_ROWS', 5)

@@ -13,7 +13,7 @@ from PIL import Image
 from conftest import surroundings
 from resvit_nb import audit, checkpoints, core, records, runs, site, workers
 from resvit_nb.core import InputError
-from resvit_nb.models import save_weights
+from resvit_nb.weights import save_weights
 from resvit_nb.scores import summarise
 from resvit_nb.config import RunConfig, find_profile, run_id
 from resvit_nb.records import read_record
