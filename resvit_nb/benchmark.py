@@ -358,7 +358,8 @@ def loading_costs() -> list:
     return found
 
 # %% ../nbs/62_benchmark.ipynb #7af37d4c
-REPRODUCE = "from resvit_nb.site import resvit_reproduce; resvit_reproduce({profile!r}, out={{place!r}}+'/{profile}')"
+REPRODUCE = ("from resvit_nb.reproduce import resvit_reproduce; "
+             "resvit_reproduce({profile!r}, out={{place!r}}+'/{profile}')")
 TIMED_COMMANDS = {    # What users wait for -> Python that does it, and the most seconds it should take
     **{f'import resvit_nb.{m}, without fastai': (f"import sys, resvit_nb.{m}; sys.exit('fastai' in sys.modules)", None)
        for m in ('resnet', 'vit')},
@@ -367,6 +368,7 @@ TIMED_COMMANDS = {    # What users wait for -> Python that does it, and the most
                               ('paper', 'from the records', 45))},
     'nbdev_test, every notebook': ('from nbdev.test import nbdev_test; nbdev_test(n_workers={cores})', 120)}
 
+# %% ../nbs/62_benchmark.ipynb #0cddc612
 def run_python(code:str):
     "Run Python in a new process with an empty cache, and one thread for each process that it starts"
     with tempfile.TemporaryDirectory() as cache:

@@ -43,9 +43,9 @@ def find_name(name:str):
 
 # %% ../nbs/63_commands.ipynb #ced5c86e
 COMMANDS = {    # Console script -> the module that it comes from
-    'resvit_reproduce': 'site', 'resvit_train': 'runs', 'resvit_predict': 'predict', 'resvit_submit': 'submit',
+    'resvit_reproduce': 'reproduce', 'resvit_train': 'runs', 'resvit_predict': 'predict', 'resvit_submit': 'submit',
     'resvit_data': 'sources', 'resvit_runs': 'audit', 'resvit_campaign': 'protocol', 'resvit_novel': 'novel_report',
-    'resvit_benchmark': 'benchmark', 'resvit_readme': 'site'}
+    'resvit_benchmark': 'benchmark', 'resvit_readme': 'readme_page'}
 HELP = resources.files('resvit_nb')/'help.json'
 
 def find_command(name:str):

@@ -32,7 +32,7 @@ def begin(command, options, cwd, env, outputs):
 def run_forked(command, *options, outputs, cwd=ROOT, **env):
     "`run` without the seconds of importing: forked from a process that has done it; output goes to files in `outputs`"
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['resvit_nb.site'])
+    context.set_forkserver_preload(['resvit_nb.reproduce'])
     files = [outputs/'stdout', outputs/'stderr']
     process = context.Process(target=begin, args=(command, [*map(str, options)], cwd, surroundings(**env), files))
     process.start(); process.join()

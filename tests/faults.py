@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd, psutil
 from fastcore.script import call_parse
 from resvit_nb.protocol import project_root
-from resvit_nb.site import tables
+from resvit_nb.reproduce import tables
 from resvit_nb.records import read_record
 
 # of a record: what no two runs share, or what is compared apart
@@ -27,8 +27,8 @@ def start(folder:Path, only:str, site:bool) -> subprocess.Popen:
         TMPDIR=str(folder/'tmp'), OMP_NUM_THREADS='1')
     options = ['--profile', 'smoke', '--out', str(folder/'out'), '--results', str(folder/'results'), '--n_jobs', '1',
                *(['--only', only] if only else [])]
-    code = 'from resvit_nb import site; ' + ('' if site
-                                             else 'site.build_site = print; ') + 'site.resvit_reproduce.command()'
+    quick = '' if site else 'reproduce.build_site = print; '
+    code = f'from resvit_nb import reproduce; {quick}reproduce.resvit_reproduce.command()'
     with open(folder/'printed', 'w', encoding='utf-8') as printed:
         return subprocess.Popen([sys.executable, '-W', 'ignore', '-c', code, *options], cwd=project_root(), env=env,
                                 stdout=printed, stderr=subprocess.STDOUT)

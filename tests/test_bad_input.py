@@ -16,7 +16,9 @@ from resvit_nb.scores import summarise
 from resvit_nb.config import RunConfig
 from resvit_nb.records import Record, write_record
 from resvit_nb.runs import resvit_train
-from resvit_nb.site import LIST, execute, files_in, resvit_reproduce
+from resvit_nb.execution import execute
+from resvit_nb.site import LIST, files_in
+from resvit_nb.reproduce import resvit_reproduce
 
 CLASSES = dict(superclass=['bird', 'dog'], subclass=['wren', 'owl', 'pug', 'boxer'])
 
@@ -668,7 +670,7 @@ def test_parameters_arrive_as_they_are(tmp_path):
     ('file/o', 'r', 'out {}/file/o: cannot be written'), ('o', 'file', 'results {}/file: cannot be written')])
 def test_folders_that_would_be_copied_into_themselves_or_lost(out, results, message, tmp_path, monkeypatch):
     def never(*args): raise AssertionError('trained')
-    monkeypatch.setattr('resvit_nb.site.train_missing', never)
+    monkeypatch.setattr('resvit_nb.reproduce.train_missing', never)
     monkeypatch.chdir(ROOT)
     (tmp_path/'file').write_text('mine', 'utf-8'); (tmp_path/'lost').symlink_to('nowhere')
     said = leaves(resvit_reproduce.command, '--profile', 'smoke', '--out', tmp_path/out, '--results', tmp_path/results)
@@ -699,7 +701,7 @@ def own_page(folder): nbformat.write(nbformat.v4.new_notebook(), folder/'noteboo
 def test_only_our_own_site_and_pages_are_replaced(change, message, tmp_path, monkeypatch):
     class Reached(InputError): pass
     def trained(*args): raise Reached('trained')
-    monkeypatch.setattr('resvit_nb.site.train_missing', trained)
+    monkeypatch.setattr('resvit_nb.reproduce.train_missing', trained)
     monkeypatch.chdir(ROOT)
     owned(tmp_path/'o'); change(tmp_path/'o')
     before = sorted(tmp_path.rglob('*'))
@@ -753,7 +755,7 @@ def test_a_project_that_no_site_can_be_made_from_costs_no_training(name, spoil, 
         (tmp_path/p.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(p, tmp_path/p.relative_to(ROOT))
     def never(*args): raise AssertionError('trained')
-    monkeypatch.setattr('resvit_nb.site.train_missing', never)
+    monkeypatch.setattr('resvit_nb.reproduce.train_missing', never)
     monkeypatch.chdir(tmp_path)
     (tmp_path/name).write_text(spoil((tmp_path/name).read_text('utf-8')), 'utf-8')
     said = leaves(resvit_reproduce.command, '--profile', 'smoke')

@@ -8,7 +8,8 @@ from resvit_nb.config import run_id
 from resvit_nb.records import read_record
 from resvit_nb.paper import paper_numbers
 from resvit_nb.protocol import EXPERIMENTS, make_plan
-from resvit_nb.site import experiments, own_place, resvit_reproduce
+from resvit_nb.execution import experiments
+from resvit_nb.reproduce import own_place, resvit_reproduce
 
 BAD = [
     ('resvit_reproduce', ('--profile', 'big'), "profile 'big': expected one of smoke, quick, paper"),
@@ -37,7 +38,7 @@ def test_bad_input_is_one_line_and_writes_nothing(command, options, message, tmp
 def pages_in(folder, monkeypatch, *options):
     "The pages that a reproduction runs here, by name; other tests make sites of them"
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr('resvit_nb.site.build_site', print)
+    monkeypatch.setattr('resvit_nb.reproduce.build_site', print)
     resvit_reproduce.command([*map(str, options), '--out', str(folder/'out'), '--results', str(folder/'results')])
     return {p.stem: p.read_text('utf-8') for p in (folder/'out/notebooks').glob('*.ipynb')}
 
@@ -160,7 +161,7 @@ def page_in(folder, **env):
                                        'plt.title("$x^2$");'), nbformat.v4.new_code_cell('print("Gänge", n)')]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), folder/'page.ipynb')
     code = (
-        f"import sys; from pathlib import Path; from resvit_nb.site import execute; "
+        f"import sys; from pathlib import Path; from resvit_nb.execution import execute; "
         f"execute(Path({str(folder/'page.ipynb')!r}), dict(n=7), Path({str(folder/'done.ipynb')!r}))")
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=ROOT,
                           env={**os.environ, 'PYTHONPATH': str(ROOT), **env}, capture_output=True, encoding='utf-8')

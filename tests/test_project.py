@@ -14,7 +14,8 @@ from resvit_nb.bodies import gather
 from resvit_nb.figures import FOREST, forest_svg
 from resvit_nb.statistics import FEWEST_TO_SHARE, PRIOR_DF, SAME_WITHIN, SMALLEST
 from resvit_nb.verdicts import FEWEST_CURVES, FEWEST_RUNS, MUCH_LONGER, UNTYPICAL
-from resvit_nb.site import experiments, find_parameters, readme
+from resvit_nb.execution import experiments, find_parameters
+from resvit_nb.readme_page import readme
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)

@@ -6,7 +6,7 @@ from unittest.mock import patch
 import numpy as np, psutil, pytest
 from PIL import Image, features
 from torchvision.datasets import CIFAR100
-from resvit_nb import listing, pictures, runs, site, sources, trees
+from resvit_nb import listing, pictures, reproduce, runs, sources, trees
 from resvit_nb.core import InputError, printable
 from resvit_nb.images import find_split, same_pictures
 from resvit_nb.pictures import decode_image, decode_picture
@@ -653,7 +653,7 @@ def test_a_proxy_that_nothing_can_speak_to(proxy, place, tmp_path, monkeypatch):
 def test_reproduce_reads_own_images_before_it_trains(place, tmp_path, monkeypatch, capsys):
     class Began(Exception): pass
     def begin(*args): raise Began
-    monkeypatch.setattr(site, 'train_missing', begin)
+    monkeypatch.setattr(reproduce, 'train_missing', begin)
     monkeypatch.chdir(Path(__file__).parent.parent)
     whole, few = write(tmp_path/'pets', PETS), write(tmp_path/'few', {n: c for n, c in PETS.items() if n[-5] in '12'})
     def asked(*argv):
@@ -662,10 +662,10 @@ def test_reproduce_reads_own_images_before_it_trains(place, tmp_path, monkeypatc
     for argv, message in (((), 'dataset image_tree: expected data_dir'),
                           (('--data_dir', ''), "data_dir '': expected a value"),
                           (('--data_dir', few), 'has 2 images: too few to split 3:1:6')):
-        said = leaves(site.resvit_reproduce.command, *asked(*argv))
+        said = leaves(reproduce.resvit_reproduce.command, *asked(*argv))
         assert said.startswith('resvit_reproduce: error: ') and message in said
     capsys.readouterr()
-    with pytest.raises(Began): site.resvit_reproduce.command([str(a) for a in asked('--data_dir', whole)])
+    with pytest.raises(Began): reproduce.resvit_reproduce.command([str(a) for a in asked('--data_dir', whole)])
     assert 'split own-3:1:6: train 12, valid 4, test 24' in capsys.readouterr().out
     assert not (tmp_path/'out').exists() and not (tmp_path/'results').exists()
 

@@ -11,7 +11,7 @@ import filelock, numpy as np, psutil, pytest, torch
 from fastai.learner import Learner
 from PIL import Image
 from conftest import surroundings
-from resvit_nb import audit, checkpoints, core, records, runs, site, workers
+from resvit_nb import audit, checkpoints, core, records, reproduce, runs, workers
 from resvit_nb.core import InputError
 from resvit_nb.weights import save_weights
 from resvit_nb.scores import summarise
@@ -151,7 +151,7 @@ def unread(results):
 
 def pages(folder):
     "Pages of experiments, made from stored records"
-    site.resvit_reproduce.command(['--profile', 'paper', '--out', str(folder/'out')])
+    reproduce.resvit_reproduce.command(['--profile', 'paper', '--out', str(folder/'out')])
 
 
 # Tests
