@@ -7,7 +7,7 @@ __all__ = ['NAMES', 'COMMANDS', 'HELP', 'parameter_lines', 'explained', 'find_na
            'say_help', 'make_no_errors_of_warnings', 'main']
 
 # %% ../nbs/63_commands.ipynb #5b3b011c
-import json, os, sys, warnings
+import atexit, gc, json, os, sys, warnings
 from importlib import import_module, resources
 from pathlib import Path
 
@@ -81,6 +81,7 @@ def main():
     os.environ['MPLBACKEND'] = 'agg'    # pictures of commands go to files, those of pages to processes of their own
     make_no_errors_of_warnings()
     if {'-h', '--help'} & {*sys.argv[1:]}: return say_help(name)
+    atexit.register(gc.freeze)    # or Python looks through all of torch for cycles once more before it ends: 1.5 s
     try: command = find_command(name).command
     except KeyboardInterrupt: sys.exit(130)    # as the command itself answers, once it is there
     command()
