@@ -81,7 +81,7 @@ def main():
     os.environ['MPLBACKEND'] = 'agg'    # pictures of commands go to files, those of pages to processes of their own
     make_no_errors_of_warnings()
     if {'-h', '--help'} & {*sys.argv[1:]}: return say_help(name)
-    atexit.register(gc.freeze)    # or Python looks through all of torch for cycles once more before it ends: 1.5 s
+    atexit.register(gc.freeze)    # else Python looks through all of torch for cycles once more before it ends
     try: command = find_command(name).command
     except KeyboardInterrupt: sys.exit(130)    # as the command itself answers, once it is there
     command()

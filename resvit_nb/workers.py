@@ -7,7 +7,7 @@ __all__ = ['cost', 'default_jobs', 'begin_worker', 'quiet_end', 'connect', 'on_c
            'report', 'train_all', 'run_all']
 
 # %% ../nbs/43_workers.ipynb #d0502bd3
-import atexit, gc, joblib, os, psutil, threading, time, torch
+import joblib, os, psutil, threading, time, torch
 from contextlib import contextmanager
 from pathlib import Path
 from joblib import cpu_count
@@ -35,7 +35,6 @@ def begin_worker(parent:int):
     def wait():
         while os.getppid()==parent: time.sleep(.2)
     leave_after(wait)
-    atexit.register(gc.freeze)    # as commands do, it ends sooner
 
 # %% ../nbs/43_workers.ipynb #56d5109d
 @contextmanager
